@@ -1,0 +1,5 @@
+//go:build !race
+
+package embeddedtest_test
+
+const raceEnabled = false
