@@ -1,0 +1,305 @@
+package rpc
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// watchTick is how often the watchman looks. A handler that blocks unexpectedly holds up the calls behind it for up to
+	// two ticks.
+	watchTick = 500 * time.Microsecond
+	// quietTicks is after how many ticks without work the watchman goes to sleep.
+	quietTicks = 8
+	// slowHandler is from which duration on a handler is worth a goroutine, which costs one to two microseconds.
+	slowHandler = 20 * time.Microsecond
+	// sampleEvery is every how many calls a quick method's duration is measured.
+	sampleEvery = 16
+)
+
+// pace is how slow a method's handler is taken for: each slow call that is measured raises it, each quick one lowers it. A
+// single call that seemed slow proves nothing, since on a busy machine any goroutine may have to wait for a processor.
+type pace struct{ score atomic.Int32 }
+
+const (
+	paceStep = 4  // what a slow call adds; a quick one takes away 1
+	paceSlow = 16 // from here on calls get a goroutine each
+	paceMost = 32
+)
+
+func (p *pace) slow() bool { return p.score.Load() >= paceSlow }
+
+// set says that the method is certainly slow, or not yet known.
+func (p *pace) set() { p.score.Store(paceMost) }
+
+func (p *pace) measured(d time.Duration) {
+	old := p.score.Load()
+	score := max(old-1, 0)
+	if d >= slowHandler {
+		score = min(old+paceStep, paceMost)
+	}
+	p.score.CompareAndSwap(old, score) // a measurement that is lost is one of many
+}
+
+// readers are the goroutines that take calls from the server's queue and run their handlers.
+//
+// One goroutine per call costs a third of the throughput of quick handlers, since their replies no longer leave in one
+// write; one goroutine for all calls lets a slow handler hold up the others. So there is, as a rule, one reader, which
+// runs quick handlers itself. Before a handler that is known to be slow, it starts a successor if nobody else is reading.
+// For a handler that was thought quick and blocks, the watchman starts the successor. A reader that comes back and finds
+// another one waiting for calls ends, so that quick calls are soon with one reader again.
+type readers struct {
+	server *Server
+	taken  atomic.Uint64 // calls taken from the queue
+	idle   atomic.Int64  // readers that wait for a call
+	done   chan struct{} // closed when the intake has ended and the last reader has
+	wake   chan struct{} // to the watchman
+	awake  atomic.Bool   // the watchman's
+
+	mu     sync.Mutex // guards what follows
+	all    map[*reader]struct{}
+	closed bool // the queue is closed
+	over   bool // done is closed
+}
+
+// reader is one goroutine.
+type reader struct {
+	current atomic.Pointer[callContext] // the call it is in
+	reply   []byte                      // scratch space for replies
+	stuck   atomic.Int64                // since when the watchman thinks that current blocks, in Unix nanoseconds
+}
+
+func (r *readers) init(s *Server) {
+	r.server = s
+	r.all = map[*reader]struct{}{}
+	r.done = make(chan struct{})
+	r.wake = make(chan struct{}, 1)
+}
+
+func (r *readers) start() {
+	r.spawn()
+	go r.watch() // ends with r.done
+}
+
+// spawn adds a reader unless there are as many as handlers may run, or nothing is left to read.
+func (r *readers) spawn() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.spawnLocked()
+}
+
+func (r *readers) spawnLocked() bool {
+	if r.over || len(r.all) >= r.server.opts.MaxInFlight {
+		return false
+	}
+	reader := &reader{}
+	r.all[reader] = struct{}{}
+	go r.run(reader)
+	return true
+}
+
+// finish is called once the queue is closed: the readers empty it and end.
+func (r *readers) finish() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	r.endLocked()
+}
+
+func (r *readers) endLocked() {
+	if r.closed && len(r.all) == 0 && !r.over {
+		r.over = true
+		close(r.done)
+	}
+}
+
+func (r *readers) run(self *reader) {
+	returned := false
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.all, self)
+		if !returned {
+			r.spawnLocked() // a handler ended the goroutine, by runtime.Goexit: the queue still needs a reader
+		}
+		r.endLocked()
+	}()
+	for r.next(self) {
+	}
+	returned = true
+}
+
+// next handles one call. False means that this reader is not needed any more.
+func (r *readers) next(self *reader) bool {
+	select {
+	case msg, open := <-r.server.queue:
+		return r.serve(self, msg, open)
+	default:
+	}
+	if r.idle.Add(1) > 1 {
+		r.idle.Add(-1)
+		return false // somebody else waits already
+	}
+	msg, open := <-r.server.queue
+	r.idle.Add(-1)
+	return r.serve(self, msg, open)
+}
+
+func (r *readers) serve(self *reader, msg *nats.Msg, open bool) bool {
+	if open {
+		r.took()
+		r.server.serve(self, msg)
+	}
+	return open
+}
+
+func (r *readers) took() {
+	r.taken.Add(1)
+	if !r.awake.Load() && r.awake.CompareAndSwap(false, true) {
+		r.wake <- struct{}{} // it has room: only who set awake sends
+	}
+}
+
+// successor makes sure that somebody reads while a slow handler runs.
+func (r *readers) successor() {
+	if r.idle.Load() == 0 {
+		r.spawn()
+	}
+}
+
+// watch is the watchman: it starts readers when all of them are in handlers that take long, and refuses calls that no
+// reader can be started for.
+func (r *readers) watch() {
+	ticker := time.NewTicker(watchTick)
+	defer ticker.Stop()
+	for {
+		ticker.Stop()
+		select {
+		case <-r.wake:
+		case <-r.done:
+			return
+		}
+		ticker.Reset(watchTick)
+		for quiet, taken := 0, r.taken.Load(); quiet < quietTicks; {
+			select {
+			case <-ticker.C:
+			case <-r.done:
+				return
+			}
+			before := taken
+			taken = r.taken.Load()
+			switch idle := r.idle.Load() > 0; {
+			case taken == before && !idle:
+				r.promote()
+				quiet = 0
+			case taken == before && len(r.server.queue) == 0:
+				quiet++
+			default:
+				quiet = 0
+			}
+			r.shed()
+			r.server.cancellations.expire()
+		}
+		r.awake.Store(false)
+		if r.idle.Load() == 0 && r.awake.CompareAndSwap(false, true) {
+			r.wake <- struct{}{} // a call was taken just now, by somebody who thought the watchman awake
+		}
+	}
+}
+
+// promote is called when all readers have been in handlers for a whole tick: as many calls as wait get a reader.
+func (r *readers) promote() {
+	now := time.Now().UnixNano()
+	r.mu.Lock()
+	for reader := range r.all {
+		if reader.current.Load() != nil {
+			reader.stuck.CompareAndSwap(0, now)
+		}
+	}
+	r.mu.Unlock()
+	for range max(1, len(r.server.queue)) {
+		if !r.spawn() {
+			return
+		}
+	}
+}
+
+// unstuck is called when a handler returns. If the watchman had noticed it, and it then took longer still, it was the
+// handler and not the machine that was slow.
+func (r *reader) unstuck(p *pace) {
+	since := r.stuck.Load()
+	if since == 0 {
+		return
+	}
+	r.stuck.Store(0)
+	if time.Now().UnixNano()-since > int64(watchTick) {
+		p.set()
+	}
+}
+
+// shed refuses what is in the queue above its limit.
+func (r *readers) shed() {
+	for len(r.server.queue) > r.server.opts.MaxQueue {
+		select {
+		case msg, open := <-r.server.queue:
+			if !open {
+				return
+			}
+			r.server.counters.shed.Add(1)
+			r.server.reject(msg, Errorf(ResourceExhausted, "%d calls run and %d wait, the most that this instance takes",
+				r.server.opts.MaxInFlight, r.server.opts.MaxQueue))
+		default:
+			return
+		}
+	}
+}
+
+// cancel ends the context of the call with this key, if it is in a handler now.
+func (r *readers) cancel(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for reader := range r.all {
+		if c := reader.current.Load(); c != nil && c.key == key {
+			c.end(ErrCallerGone)
+			return true
+		}
+	}
+	return false
+}
+
+// inFlight returns how many handlers run.
+func (r *readers) inFlight() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for reader := range r.all {
+		if reader.current.Load() != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// running names the methods whose handlers run, for errors.
+func (r *readers) running() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	counts := map[string]int{}
+	for reader := range r.all {
+		if c := reader.current.Load(); c != nil {
+			counts[c.method.name]++
+		}
+	}
+	names := make([]string, 0, len(counts))
+	for name, n := range counts {
+		names = append(names, fmt.Sprintf("%s (%d)", name, n))
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
