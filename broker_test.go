@@ -120,7 +120,7 @@ func TestDurabilityOfABrokerThatLetsUsLook(t *testing.T) {
 		assert.Equal(t, want, svc.Durability(), "by its system account")
 
 		monitor := httptest.NewServer(jsz(broker))
-		defer monitor.Close()
+		t.Cleanup(monitor.Close)
 		plain := outside(t, nil)
 		svc = open(t, "orders", &hocket.Options{URL: plain.URL(), Monitor: monitor.URL, Logger: quiet()})
 		assert.Equal(t, want, svc.Durability(), "by its monitoring port")
@@ -222,7 +222,7 @@ func TestWhatTheBrokerRefusesReachesWhoeverAsked(t *testing.T) {
 
 func TestADiskThatEndsWithTheContainerIsWarnedOf(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("/dev/shm", "hocket-test-")
+	dir, err := os.MkdirTemp("/dev/shm", "hocket-test-") //nolint:usetesting // it has to be in memory
 	if err != nil {
 		t.Skip("there is no file system in memory here:", err)
 	}

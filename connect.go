@@ -17,6 +17,7 @@ import (
 	"github.com/synadia-io/orbit.go/natscontext"
 
 	"github.com/hocket-go/hocket/embedded"
+	"github.com/hocket-go/hocket/internal/loglevel"
 )
 
 // State is a change of a service's connection.
@@ -107,7 +108,7 @@ func (s *Service) startBroker(ctx context.Context) error {
 		o.Dir = dir
 	}
 	if o.Logger == nil {
-		o.Logger = slog.New(atLeast(s.log.Handler(), slog.LevelWarn))
+		o.Logger = slog.New(loglevel.AtLeast(slog.LevelWarn, s.log.Handler()))
 	}
 	var err error
 	if o.Listen != nil || o.Cluster != nil || o.Hub != nil {
@@ -207,7 +208,7 @@ func reconnectDelay(attempts int) time.Duration {
 	if attempts < 7 { // 50 ms doubled seven times is more than the most
 		limit = min(limit, minReconnectDelay<<max(attempts-1, 0))
 	}
-	return minReconnectDelay/2 + rand.N(limit) //nolint:gosec // jitter is no secret
+	return minReconnectDelay/2 + rand.N(limit)
 }
 
 func (s *Service) changed(state State, reason error) {
@@ -232,27 +233,4 @@ func redacted(servers string) string {
 		return servers
 	}
 	return u.Redacted()
-}
-
-// levelHandler lets through what is at least as severe as a level.
-type levelHandler struct {
-	slog.Handler
-	level slog.Level
-}
-
-func atLeast(h slog.Handler, level slog.Level) slog.Handler { return levelHandler{h, level} }
-
-// Enabled reports whether the level is severe enough.
-func (h levelHandler) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= h.level && h.Handler.Enabled(ctx, level)
-}
-
-// WithAttrs keeps the level.
-func (h levelHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return levelHandler{h.Handler.WithAttrs(attrs), h.level}
-}
-
-// WithGroup keeps the level.
-func (h levelHandler) WithGroup(name string) slog.Handler {
-	return levelHandler{h.Handler.WithGroup(name), h.level}
 }

@@ -171,7 +171,12 @@ func askServers(ctx context.Context, nc *nats.Conn) (Durability, error) {
 	}
 	known := DurabilityUnknown
 	for {
-		msg, err := inbox.NextMsgWithContext(ctx)
+		// The first answer may take its time; the others come right after it or not at all.
+		wait := probeTime
+		if known != DurabilityUnknown {
+			wait = probeQuiet
+		}
+		msg, err := nextWithin(ctx, inbox, wait)
 		if err == nil && msg.Header.Get("Status") == "503" {
 			err = nats.ErrNoResponders
 		}
@@ -195,8 +200,11 @@ func askServers(ctx context.Context, nc *nats.Conn) (Durability, error) {
 			known = Synced
 		case DurabilityUnknown:
 		}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, probeQuiet)
-		defer cancel()
 	}
+}
+
+func nextWithin(ctx context.Context, sub *nats.Subscription, wait time.Duration) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return sub.NextMsgWithContext(ctx)
 }

@@ -168,18 +168,18 @@ func (s *Service) runStopHooks(ctx context.Context, list *[]Hook, when string) e
 // and publish until both are done.
 func (s *Service) drainParts(ctx context.Context) error {
 	var wg sync.WaitGroup
-	errs := make([]error, 2)
+	var calls, events, flush error
 	if s.server != nil {
-		wg.Go(func() { errs[0] = s.server.Drain(ctx) })
+		wg.Go(func() { calls = s.server.Drain(ctx) })
 	}
 	if s.bus != nil {
-		wg.Go(func() { errs[1] = s.bus.Drain(ctx) })
+		wg.Go(func() { events = s.bus.Drain(ctx) })
 	}
 	wg.Wait()
 	if s.nc != nil && s.nc.IsConnected() {
-		errs = append(errs, s.nc.FlushWithContext(ctx))
+		flush = s.nc.FlushWithContext(ctx)
 	}
-	return errors.Join(errs...)
+	return errors.Join(calls, events, flush)
 }
 
 // closeAll closes what there is, in the opposite order of its making.

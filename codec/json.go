@@ -44,7 +44,7 @@ func (a *jsonAppender) Write(p []byte) (int, error) {
 }
 
 // jsonAppenders saves the two allocations of making one. It is a cache, not state: nothing can be seen in it.
-var jsonAppenders = sync.Pool{New: func() any {
+var jsonAppenders = sync.Pool{New: func() any { //nolint:gochecknoglobals // a cache, as said
 	a := new(jsonAppender)
 	a.enc = json.NewEncoder(a)
 	return a

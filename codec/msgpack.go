@@ -42,6 +42,9 @@ func (w *msgpackWriter) WriteByte(b byte) error {
 	return nil
 }
 
+// msgpackWriters is a cache, as jsonAppenders is.
+//
+//nolint:gochecknoglobals // so is this one
 var msgpackWriters = sync.Pool{New: func() any { return &msgpackWriter{enc: msgpack.NewEncoder(nil)} }}
 
 func (msgpackCodec) AppendMarshal(dst []byte, v any) ([]byte, error) {
@@ -104,6 +107,9 @@ func (r *msgpackReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// msgpackReaders is a cache, as jsonAppenders is.
+//
+//nolint:gochecknoglobals // so is this one
 var msgpackReaders = sync.Pool{New: func() any { return &msgpackReader{dec: msgpack.NewDecoder(nil)} }}
 
 // maxPooledInput is the longest input after which a decoder is kept: it has a buffer of the longest string it met.

@@ -63,7 +63,7 @@ func messageValue(v any) (proto.Message, bool) {
 	if rv.Kind() != reflect.Pointer || rv.IsNil() || !holdsPointer(rv.Type().Elem()) {
 		return nil, false
 	}
-	m, ok := rv.Elem().Interface().(proto.Message)
+	m, ok := reflect.TypeAssert[proto.Message](rv.Elem())
 	return m, ok
 }
 
@@ -76,14 +76,14 @@ func messageTarget(v any) (proto.Message, bool) {
 	if !holdsPointer(rv.Type()) {
 		return nil, false
 	}
-	m, ok := rv.Interface().(proto.Message)
+	m, ok := reflect.TypeAssert[proto.Message](rv)
 	if !ok {
 		return nil, false
 	}
 	// m, not rv: an interface variable may hold a nil pointer too.
 	if held := reflect.ValueOf(m); held.Kind() == reflect.Pointer && held.IsNil() {
 		rv.Set(reflect.New(held.Type().Elem()))
-		m, ok = rv.Interface().(proto.Message)
+		m, ok = reflect.TypeAssert[proto.Message](rv)
 	}
 	return m, ok
 }

@@ -73,7 +73,7 @@ func (textCodec) Unmarshal(data []byte, v any) error {
 	}
 	rv := reflect.ValueOf(v)
 	for {
-		if u, ok := rv.Interface().(encoding.TextUnmarshaler); ok {
+		if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](rv); ok {
 			return u.UnmarshalText(data)
 		}
 		if rv = rv.Elem(); rv.Kind() != reflect.Pointer {

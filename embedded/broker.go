@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -173,14 +174,14 @@ func (b *Broker) HubURL() string {
 	if err != nil {
 		return ""
 	}
-	return "nats://" + net.JoinHostPort(reachableHost(b.opts.Hub.Host), fmt.Sprint(v.LeafNode.Port))
+	return "nats://" + net.JoinHostPort(reachableHost(b.opts.Hub.Host), strconv.Itoa(v.LeafNode.Port))
 }
 
 // reachable is host with the port of addr, which is nil once the server has stopped.
 func reachable(host string, addr net.Addr) string {
 	port := "0"
 	if tcp, ok := addr.(*net.TCPAddr); ok {
-		port = fmt.Sprint(tcp.Port)
+		port = strconv.Itoa(tcp.Port)
 	}
 	return net.JoinHostPort(reachableHost(host), port)
 }

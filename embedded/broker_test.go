@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -133,7 +134,7 @@ func TestStartReturnsWhenItsContextEnds(t *testing.T) {
 	t.Parallel()
 	o := options(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	gone := fmt.Errorf("the caller left")
+	gone := errors.New("the caller left")
 	cancel(gone)
 	b, err := embedded.Start(ctx, o)
 	if err == nil { // it was quicker
@@ -204,7 +205,7 @@ func TestConfigureCannotBreakWhatTheOptionsPromise(t *testing.T) {
 	for field, change := range map[string]func(*server.Options){
 		"SyncAlways":   func(so *server.Options) { so.SyncAlways = false },
 		"SyncInterval": func(so *server.Options) { so.SyncInterval = time.Hour },
-		"StoreDir":     func(so *server.Options) { so.StoreDir = os.TempDir() },
+		"StoreDir":     func(so *server.Options) { so.StoreDir = t.TempDir() },
 		"JetStream":    func(so *server.Options) { so.JetStream = false },
 		"NoSigs":       func(so *server.Options) { so.NoSigs = false },
 		"DontListen":   func(so *server.Options) { so.DontListen = false },

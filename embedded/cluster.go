@@ -5,9 +5,9 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -153,7 +153,7 @@ func parseURLs(field string, list []string, defaultPort int) ([]*url.URL, error)
 		case u.Port() == "" && defaultPort == 0:
 			return nil, invalid("%s has %q, which names no port", field, u.Redacted())
 		case u.Port() == "":
-			u.Host = net.JoinHostPort(u.Hostname(), fmt.Sprint(defaultPort))
+			u.Host = net.JoinHostPort(u.Hostname(), strconv.Itoa(defaultPort))
 		}
 		urls = append(urls, u)
 	}

@@ -21,7 +21,7 @@ func statFS(dir string) (fsKind, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return fsKind{}, err
 	}
-	switch uint32(st.Type) { //nolint:gosec // magic numbers have 32 bits; the field's type differs between architectures
+	switch uint32(st.Type) {
 	case unix.NFS_SUPER_MAGIC:
 		return fsKind{name: "nfs", remote: true}, nil
 	case unix.CIFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC:

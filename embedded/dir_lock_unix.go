@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tryLock takes an exclusive lock that lasts until unlock or the end of the process, however it ends. It belongs to the open file, not to the process, so one process cannot take it twice.
+// tryLock takes an exclusive lock that lasts until unlock or the end of the process, however it ends. It belongs to the open
+// file, not to the process, so one process cannot take it twice.
 func tryLock(f *os.File) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

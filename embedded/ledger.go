@@ -35,7 +35,7 @@ func readLedger(dir string) (ledger, error) {
 	var l ledger
 	err := readJSON(filepath.Join(dir, ledgerFileName), &l)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return ledger{}, nil
 	}
 	return l, err
 }

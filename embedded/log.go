@@ -53,7 +53,7 @@ func (l *logBridge) log(level slog.Level, format string, args []any) logLine {
 		}
 	}
 	// The server has no context to pass on.
-	l.logger.Log(context.Background(), level, line.text)
+	l.logger.Log(context.Background(), level, line.text) //nolint:sloglint // the message is the server's
 	if level >= slog.LevelWarn {
 		l.mu.Lock()
 		if l.starting && len(l.lines) < keptLines {

@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/hocket-go/hocket/internal/loglevel"
 )
 
 // Defaults of [Options] and [Limits].
@@ -197,7 +198,7 @@ func (o *Options) applyDefaults() error {
 		o.Dir = dir
 	}
 	if o.Logger == nil {
-		o.Logger = slog.New(atLeast{slog.LevelWarn, slog.Default().Handler()})
+		o.Logger = slog.New(loglevel.AtLeast(slog.LevelWarn, slog.Default().Handler()))
 	}
 	setDefault(&o.StartTimeout, DefaultStartTimeout)
 	setDefault(&o.Limits.MaxMemory, DefaultMaxMemory)
@@ -293,22 +294,4 @@ func validPort(port int) bool { return port == RandomPort || port > 0 && port <=
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrOptions}, args...)...)
-}
-
-// atLeast drops records below a level.
-type atLeast struct {
-	level slog.Level
-	slog.Handler
-}
-
-func (h atLeast) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= h.level && h.Handler.Enabled(ctx, level)
-}
-
-func (h atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return atLeast{h.level, h.Handler.WithAttrs(attrs)}
-}
-
-func (h atLeast) WithGroup(name string) slog.Handler {
-	return atLeast{h.level, h.Handler.WithGroup(name)}
 }

@@ -165,7 +165,7 @@ func TestLimitsHold(t *testing.T) {
 		}
 		_, err = s.CreateConsumer(ctx, jetstream.ConsumerConfig{})
 		require.ErrorAs(t, err, &api)
-		assert.EqualValues(t, jetstream.JSErrCodeMaximumConsumersLimit, api.ErrorCode)
+		assert.Equal(t, jetstream.JSErrCodeMaximumConsumersLimit, api.ErrorCode)
 	}
 	_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: "third", Subjects: []string{"third"}})
 	require.ErrorContains(t, err, "maximum number of streams")
@@ -242,7 +242,7 @@ func TestAReadOnlyDirectoryIsNamed(t *testing.T) {
 		t.Skip("needs a user whom permissions bind")
 	}
 	o := options(t)
-	require.NoError(t, os.MkdirAll(o.Dir, 0o500)) //nolint:gosec // read-only is the point
+	require.NoError(t, os.MkdirAll(o.Dir, 0o500))
 	require.ErrorIs(t, refuse(t, o), embedded.ErrUnwritable)
 }
 

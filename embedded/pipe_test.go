@@ -102,7 +102,7 @@ func BenchmarkTransport(b *testing.B) {
 				r := ratios[i+1]
 				slices.Sort(r)
 				b.ReportMetric(r[len(r)/2], transport.name+"/tcp")
-				b.Log(fmt.Sprintf("%s: %s/tcp %.2f (%.2f to %.2f)", work.name, transport.name, r[len(r)/2], r[0], r[len(r)-1]))
+				b.Logf("%s: %s/tcp %.2f (%.2f to %.2f)", work.name, transport.name, r[len(r)/2], r[0], r[len(r)-1])
 			}
 		})
 	}

@@ -50,7 +50,7 @@ func (o *Options) serverOptions(dir string) (*server.Options, error) {
 		JetStreamMaxStore:      o.Limits.MaxStore, // zero lets the server look at the disk
 		SyncAlways:             o.SyncInterval == 0,
 		SyncInterval:           o.SyncInterval,
-		MaxPayload:             int32(o.Limits.MaxPayload), //nolint:gosec // validated: at most 64 MiB
+		MaxPayload:             int32(o.Limits.MaxPayload),
 		MaxConn:                o.Limits.MaxConnections,
 	}
 	so.JetStreamLimits.DefaultMaxConsumers = o.Limits.MaxConsumers

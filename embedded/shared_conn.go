@@ -16,8 +16,8 @@ import (
 const (
 	// A connection that lost its owner tries again after these times, so that it finds the next one as soon as it is
 	// there: a try without an owner costs a look at a variable, no system call.
-	reconnectMin = 5 * time.Millisecond
-	reconnectMax = 100 * time.Millisecond
+	reconnectFirst = 5 * time.Millisecond
+	reconnectMost  = 100 * time.Millisecond
 
 	// A connection to an owner that was stopped counts as lost after the second ping without an answer.
 	clientPingEvery = 2 * time.Second
@@ -51,7 +51,7 @@ func (s *Shared) InProcessConn() (net.Conn, error) {
 // dial connects to another process that owns the directory, and makes sure that it is the one and that it lives: the
 // kernel accepts connections for a process that is stopped, and gives the port of a dead one to anybody.
 func (s *Shared) dial(owner OwnerInfo) (net.Conn, error) {
-	conn, err := net.DialTimeout("tcp", owner.Address, ioTimeout)
+	conn, err := (&net.Dialer{Timeout: ioTimeout}).DialContext(context.Background(), "tcp", owner.Address)
 	if err != nil {
 		return nil, s.unreachable(owner, err)
 	}
@@ -148,11 +148,11 @@ func (s *Shared) clientOptions() []nats.Option {
 	}
 }
 
-// reconnectDelay doubles from reconnectMin to reconnectMax, with as much jitter.
+// reconnectDelay doubles from reconnectFirst to reconnectMost, with as much jitter.
 func reconnectDelay(attempts int) time.Duration {
-	d := reconnectMax
+	d := reconnectMost
 	if attempts < 6 { //nolint:mnd // 5 ms doubled five times is more than 100
-		d = min(reconnectMin<<max(attempts-1, 0), reconnectMax)
+		d = min(reconnectFirst<<max(attempts-1, 0), reconnectMost)
 	}
 	return d/2 + rand.N(d/2)
 }

@@ -3,7 +3,6 @@ package embedded_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"os"
 
 	"github.com/nats-io/nats.go"
@@ -16,19 +15,19 @@ import (
 func ExampleJoin() {
 	dir, err := os.MkdirTemp("", "shared")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer os.RemoveAll(dir)
 	ctx := context.Background()
 
 	first, err := embedded.Join(ctx, &embedded.Options{Dir: dir})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer first.Close()
 	second, err := embedded.Join(ctx, &embedded.Options{Dir: dir})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer second.Close()
 	fmt.Println("first:", first.Status().State, "second:", second.Status().State)
@@ -36,11 +35,11 @@ func ExampleJoin() {
 	back := make(chan struct{})
 	nc, err := second.Connect(nats.ReconnectHandler(func(*nats.Conn) { close(back) }))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer nc.Close()
 	if err = first.Close(); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	<-back
 	fmt.Println("first:", first.Status().State, "second:", second.Status().State)

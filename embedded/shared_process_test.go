@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,7 +62,7 @@ func startProgram(t *testing.T, dir string, env ...string) *program {
 	go p.listen(out)
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
-		for range p.said { //nolint:revive // until it has ended
+		for range p.said {
 		}
 		_ = p.cmd.Wait()
 	})
@@ -89,7 +90,7 @@ func (p *program) listen(out io.Reader) {
 func (p *program) acks() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.acked[:len(p.acked):len(p.acked)]
+	return slices.Clip(p.acked)
 }
 
 func (p *program) pid() int { return p.cmd.Process.Pid }
@@ -135,7 +136,7 @@ func (w *prefixed) Write(b []byte) (int, error) {
 }
 
 // TestProgram is not a test of its own but what startProgram runs.
-func TestProgram(t *testing.T) { //nolint:paralleltest // alone in its process
+func TestProgram(t *testing.T) {
 	dir := os.Getenv(programEnv)
 	if dir == "" {
 		t.Skip("only for startProgram")
@@ -143,13 +144,13 @@ func TestProgram(t *testing.T) { //nolint:paralleltest // alone in its process
 	interval, _ := time.ParseDuration(os.Getenv(syncEnv))
 	s, err := embedded.Join(t.Context(), &embedded.Options{Dir: dir, SyncInterval: interval, Logger: quiet()})
 	if err != nil {
-		say("failed %v", err)
+		sayf("failed %v", err)
 		return
 	}
 	defer func() {
 		begin := time.Now()
 		err := s.Close()
-		say("closed %d %v", time.Since(begin).Microseconds(), err)
+		sayf("closed %d %v", time.Since(begin).Microseconds(), err)
 	}()
 	nc, err := s.Connect()
 	require.NoError(t, err)
@@ -161,7 +162,7 @@ func TestProgram(t *testing.T) { //nolint:paralleltest // alone in its process
 	defer stop()
 	work.Go(func() {
 		for st := range s.Watch(ctx) {
-			say("%s %d", st.State, st.Owner.PID)
+			sayf("%s %d", st.State, st.Owner.PID)
 		}
 	})
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
@@ -171,7 +172,7 @@ func TestProgram(t *testing.T) { //nolint:paralleltest // alone in its process
 			work.Go(func() { publishAll(ctx, nc, arg) })
 		case "fill":
 			fill(t, nc, arg)
-			say("filled")
+			sayf("filled")
 		case "churn":
 			work.Go(func() { churn(ctx, nc, arg) })
 		case "exit":
@@ -180,7 +181,7 @@ func TestProgram(t *testing.T) { //nolint:paralleltest // alone in its process
 	}
 }
 
-func say(format string, args ...any) {
+func sayf(format string, args ...any) {
 	fmt.Fprintf(os.Stdout, mark+format+"\n", args...)
 }
 
@@ -188,7 +189,7 @@ func say(format string, args ...any) {
 func publishAll(ctx context.Context, nc *nats.Conn, name string) {
 	js, err := jetstream.New(nc)
 	if err != nil {
-		say("failed %v", err)
+		sayf("failed %v", err)
 		return
 	}
 	for n := 0; ctx.Err() == nil; n++ {
@@ -198,7 +199,7 @@ func publishAll(ctx context.Context, nc *nats.Conn, name string) {
 			_, err = js.Publish(attempt, "load."+name, []byte(id), jetstream.WithMsgID(id))
 			cancel()
 			if err == nil {
-				say("ack %s", id)
+				sayf("ack %s", id)
 				break
 			}
 		}
@@ -209,7 +210,7 @@ func publishAll(ctx context.Context, nc *nats.Conn, name string) {
 func churn(ctx context.Context, nc *nats.Conn, name string) {
 	js, err := jetstream.New(nc)
 	if err != nil {
-		say("failed %v", err)
+		sayf("failed %v", err)
 		return
 	}
 	for n := 0; ctx.Err() == nil; n++ {
@@ -220,7 +221,7 @@ func churn(ctx context.Context, nc *nats.Conn, name string) {
 		if err != nil {
 			continue // ctx has ended, or the owner has
 		}
-		say("ack %s", stream.CachedInfo().Config.Name)
+		sayf("ack %s", stream.CachedInfo().Config.Name)
 		for i := range 5 {
 			_, _ = stream.CreateConsumer(ctx, jetstream.ConsumerConfig{Durable: "c" + strconv.Itoa(i)})
 		}

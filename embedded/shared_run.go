@@ -18,8 +18,8 @@ const (
 
 	// Without an owner, the next try comes after a twentieth of the time already waited, within these bounds: an
 	// orderly hand-over is noticed in milliseconds, an owner that takes minutes to start costs next to nothing.
-	pollMin   = 5 * time.Millisecond
-	pollMax   = 500 * time.Millisecond
+	pollLeast = 5 * time.Millisecond
+	pollMost  = 500 * time.Millisecond
 	pollShare = 20
 
 	// refusedTolerance is how long an owner that holds the lock may refuse connections: while it stops, it does.
@@ -40,7 +40,7 @@ func (s *Shared) run(ctx context.Context) {
 		if m.round(ctx) {
 			since = time.Now()
 		}
-		pause := min(max(pollMin, time.Since(since)/pollShare), pollMax)
+		pause := min(max(pollLeast, time.Since(since)/pollShare), pollMost)
 		pause = pause/2 + rand.N(pause) // members that lost their owner together shall not try together
 		select {
 		case <-time.After(pause):

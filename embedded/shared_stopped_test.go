@@ -174,7 +174,7 @@ func TestSecretThatOthersCanReadIsRefused(t *testing.T) {
 func TestDirectoryThatOthersCanWriteIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)
-	require.NoError(t, os.Chmod(dir, 0o770)) //nolint:gosec // that is the point
+	require.NoError(t, os.Chmod(dir, 0o770))
 	_, err := embedded.Join(t.Context(), &embedded.Options{Dir: dir, Logger: quiet()})
 	require.ErrorIs(t, err, embedded.ErrInsecureDir)
 	require.ErrorContains(t, err, dir)

@@ -54,7 +54,7 @@ func TestNothingAcknowledgedIsLostWhenOwnersAreKilledUnderLoad(t *testing.T) {
 	for i, p := range all {
 		p.tell(t, "publish p"+strconv.Itoa(i))
 	}
-	for killed := 0; killed < 3; killed++ {
+	for killed := range 3 {
 		owner := observer.Owner()
 		if programs[owner.PID] == nil {
 			break // this process is the owner: nobody kills it
@@ -81,7 +81,7 @@ func TestNothingAcknowledgedIsLostWhenOwnersAreKilledUnderLoad(t *testing.T) {
 	stored := readAll(t, js, stream)
 	total := 0
 	for _, p := range all {
-		for range p.said { //nolint:revive // until it has ended and all its acknowledgements are known
+		for range p.said {
 		}
 		for _, id := range p.acks() {
 			require.Equal(t, 1, stored[id], "acknowledged message %s", id)
@@ -130,7 +130,7 @@ func TestOwnerKilledWhileStreamsAndConsumersComeAndGoIsSucceeded(t *testing.T) {
 		owner.kill(t)
 		awaitStatus(t, member, isState(embedded.StateOwner))
 
-		for range owner.said { //nolint:revive // until it has ended and all its acknowledgements are known
+		for range owner.said {
 		}
 		_, js := connectShared(t, member)
 		acks := owner.acks()

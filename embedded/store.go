@@ -12,9 +12,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// metaFile is in the directory of each stream and each consumer.
-const metaFile = "meta.inf"
-
 // checkStreams returns an error if a stream or a consumer is on disk but not in the server. A server that cannot read
 // one logs a warning and starts without it, and the next to create it anew would delete the data.
 func checkStreams(srv *server.Server, store string) error {

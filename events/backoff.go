@@ -21,7 +21,7 @@ func jittered(d time.Duration) time.Duration {
 	if d <= 1 {
 		return d
 	}
-	return d/2 + rand.N(d-d/2) //nolint:gosec // spreads load, keeps no secret
+	return d/2 + rand.N(d-d/2)
 }
 
 // backoff waits between attempts, jittered so that many who failed together do not come back together. It reports whether

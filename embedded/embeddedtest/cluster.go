@@ -77,13 +77,20 @@ func startCluster(tb testing.TB, n int, modify []func(*embedded.Options)) (*Clus
 // freePorts finds n ports that are free now. They are held together, so that they differ.
 func freePorts(n int) ([]int, error) {
 	ports := make([]int, 0, n)
+	held := make([]net.Listener, 0, n)
+	defer func() {
+		for _, listener := range held {
+			_ = listener.Close() // nobody connected
+		}
+	}()
 	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
 			return nil, err
 		}
-		defer func() { _ = listener.Close() }() // nobody connected
-		ports = append(ports, listener.Addr().(*net.TCPAddr).Port)
+		held = append(held, listener)
+		addr, _ := listener.Addr().(*net.TCPAddr) // what else
+		ports = append(ports, addr.Port)
 	}
 	return ports, nil
 }

@@ -106,6 +106,7 @@ func (l *Link) closeAll() {
 // conn is a connection that its link knows.
 type conn struct {
 	net.Conn
+
 	link *Link
 	mute atomic.Bool
 }

@@ -38,8 +38,9 @@ func main() {
 	flag.Parse()
 	slog.SetLogLoggerLevel(slog.LevelWarn)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *in, *data, os.Stdout); err != nil {
+	err := run(ctx, *in, *data, os.Stdout)
+	stop()
+	if err != nil {
 		log.Fatal(err)
 	}
 }

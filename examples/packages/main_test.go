@@ -45,10 +45,10 @@ func input(t *testing.T, n int) string {
 func TestRunTwiceAndNothingIsCountedTwice(t *testing.T) {
 	t.Parallel()
 	in, data := input(t, 200), t.TempDir()
-	for i, new := range []int{200, 0} {
+	for i, fresh := range []int{200, 0} {
 		var out bytes.Buffer
 		require.NoError(t, run(t.Context(), in, data, &out))
-		assert.Contains(t, out.String(), fmt.Sprintf("3 refused; %d were new", new), "run %d", i)
+		assert.Contains(t, out.String(), fmt.Sprintf("3 refused; %d were new", fresh), "run %d", i)
 		assert.Contains(t, out.String(), "sec0                   67       67.0  pkg99")
 		assert.Contains(t, out.String(), "all                   200      200.0  pkg99")
 		assert.Contains(t, out.String(), `package name "Bad_Name" does not match`)

@@ -119,7 +119,7 @@ func (n Names) ParseReply(subject string) (Reply, bool) {
 	if err != nil {
 		return Reply{}, false
 	}
-	r.TimeLeft = int64(ms) //nolint:gosec // 53 bits
+	r.TimeLeft = int64(ms)
 	return r, true
 }
 
