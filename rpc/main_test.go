@@ -39,29 +39,35 @@ type bundle struct {
 }
 
 // setup serves what register registers, besides echo.
-func setup(t testing.TB, opts rpc.ServerOptions, register func(*rpc.Server)) *bundle {
-	t.Helper()
-	b := &bundle{broker: embeddedtest.New(t), log: &logBuffer{}}
-	b.nc, b.caller = b.broker.Connect(t), b.broker.Connect(t)
+func setup(tb testing.TB, opts rpc.ServerOptions, register func(*rpc.Server)) *bundle {
+	tb.Helper()
+	b := &bundle{broker: embeddedtest.New(tb), log: &logBuffer{}}
+	b.nc, b.caller = b.broker.Connect(tb), b.broker.Connect(tb)
+	b.serve(tb, opts, register)
+	b.client = newClient(tb, b.caller, "tester", nil)
+	return b
+}
+
+// serve serves on b.nc, until the test ends.
+func (b *bundle) serve(tb testing.TB, opts rpc.ServerOptions, register func(*rpc.Server)) {
+	tb.Helper()
 	opts.Logger = slog.New(slog.NewTextHandler(b.log, nil))
 	var err error
 	b.server, err = rpc.NewServer(b.nc, "echo", &opts)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	echo.Handle(b.server, func(_ context.Context, in ping) (ping, error) { return in, nil })
 	if register != nil {
 		register(b.server)
 	}
-	require.NoError(t, b.server.Start(t.Context()))
-	t.Cleanup(func() { require.NoError(t, b.server.Close()) })
-	b.client = newClient(t, b.caller, "tester", nil)
-	return b
+	require.NoError(tb, b.server.Start(tb.Context()))
+	tb.Cleanup(func() { require.NoError(tb, b.server.Close()) })
 }
 
-func newClient(t testing.TB, nc *nats.Conn, name string, opts *rpc.ClientOptions) *rpc.Client {
-	t.Helper()
+func newClient(tb testing.TB, nc *nats.Conn, name string, opts *rpc.ClientOptions) *rpc.Client {
+	tb.Helper()
 	client, err := rpc.NewClient(nc, name, opts)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, client.Close()) })
 	return client
 }
 
@@ -90,13 +96,13 @@ func (b *blocking) register(s *rpc.Server) {
 }
 
 // within receives from a channel, for at most ten seconds.
-func within[T any](t testing.TB, ch <-chan T) T {
-	t.Helper()
+func within[T any](tb testing.TB, ch <-chan T) T {
+	tb.Helper()
 	select {
 	case v := <-ch:
 		return v
 	case <-time.After(10 * time.Second):
-		require.FailNow(t, "nothing came in ten seconds")
+		require.FailNow(tb, "nothing came in ten seconds")
 		panic("unreachable")
 	}
 }
