@@ -39,10 +39,11 @@ func run(ctx context.Context) error {
 		_, err := Greeted.Publish(ctx, svc, name) // returns when it is stored and synced
 		return "hello " + name, err
 	})
+	heard, hear := context.WithCancel(ctx)
 	_, err = Greeted.Subscribe(ctx, svc, "log", func(_ context.Context, e events.Event[string]) error {
-		fmt.Println(e.Source, "greeted", e.Data) // nil acknowledges; an error brings the event again
-		stop()
-		return nil
+		fmt.Println(e.Source, "greeted", e.Data)
+		hear()
+		return nil // acknowledges; an error brings the event again
 	})
 	if err != nil {
 		return err
@@ -50,6 +51,8 @@ func run(ctx context.Context) error {
 	svc.AfterStart(func(ctx context.Context) error {
 		greeting, err := Greet.Call(ctx, svc, "Ada")
 		fmt.Println(greeting)
+		<-heard.Done()
+		stop()
 		return err
 	})
 	return svc.Run(ctx) // until SIGTERM, or stop as here; then it drains
