@@ -2,8 +2,7 @@ package rpc
 
 import (
 	"context"
-
-	"github.com/hocket-go/hocket/internal/subject"
+	"slices"
 )
 
 // Call says which call an [Interceptor] or a handler is in.
@@ -30,35 +29,36 @@ func CallFrom(ctx context.Context) (Call, bool) {
 }
 
 func (c *callContext) call() Call {
-	call := Call{Service: c.server.service, Method: c.method.name}
-	call.Caller, _ = c.callerName()
+	call := Call{Service: c.server.service, Method: c.method.name, Caller: c.caller}
 	if c.instance {
 		call.Instance = c.server.instance
 	}
 	return call
 }
 
-func (c *callContext) callerName() (string, bool) {
-	if c.caller == "" {
-		return "", false
-	}
-	name, err := subject.Unescape(c.caller)
-	return name, err == nil
-}
-
 // Next goes on with a call: to the next interceptor, and in the end to the handler or over the wire.
 type Next func(ctx context.Context, req any) (any, error)
 
 // Interceptor wraps calls, on the side of the [Server] or of the [Client]. It may look at the request and the reply, which
-// have the types of the method's contract, replace either by a value of the same type, answer by itself, or call next more
-// than once. The first interceptor given is the outermost. It runs on the goroutine of the handler or the caller.
+// have the types of the method's contract, replace either by a value of the same type (nil is the zero value), answer by
+// itself, or call next more than once. The first interceptor given is the outermost. It runs on the goroutine of the handler
+// or the caller.
 type Interceptor func(ctx context.Context, call Call, req any, next Next) (any, error)
 
 // intercepted returns next inside the interceptors.
 func intercepted(interceptors []Interceptor, call Call, next Next) Next {
-	for i := len(interceptors) - 1; i >= 0; i-- {
-		interceptor, inner := interceptors[i], next
+	for _, interceptor := range slices.Backward(interceptors) {
+		inner := next
 		next = func(ctx context.Context, req any) (any, error) { return interceptor(ctx, call, req, inner) }
 	}
 	return next
+}
+
+// typed gives what came through interceptors its type back. Nil stands for the zero value.
+func typed[T any](what string, v any) (T, error) {
+	out, ok := v.(T)
+	if !ok && v != nil {
+		return out, Errorf(Internal, "an interceptor made the %s a %T, not a %T", what, v, out)
+	}
+	return out, nil
 }

@@ -83,6 +83,8 @@ func TestAHandlersErrorIsTheSameOnBothSides(t *testing.T) {
 		"bad utf-8": rpc.Errorf(rpc.OutOfRange, "a\xffb"),
 		"huge": rpc.Errorf(rpc.OutOfRange, "m").
 			WithDetail("big", strings.Repeat("x", 2<<20)),
+		"both": rpc.Errorf(rpc.OutOfRange, "%s", long).
+			WithDetail("big", strings.Repeat("x", 2<<20)),
 	}
 	b := setup(t, rpc.ServerOptions{}, func(s *rpc.Server) {
 		fail.Handle(s, func(_ context.Context, which string) (ping, error) { return ping{Count: 1}, returned[which] })
@@ -118,6 +120,7 @@ func TestAHandlersErrorIsTheSameOnBothSides(t *testing.T) {
 		"bad code":  {Code: rpc.Internal, Message: "handler returned an error with Code(77): m"},
 		"bad utf-8": {Code: rpc.OutOfRange, Message: "a�b"},
 		"huge":      {Code: rpc.OutOfRange, Message: "m"},
+		"both":      {Code: rpc.OutOfRange, Message: long},
 	} {
 		e := call(which)
 		assert.Equal(t, want.Code, e.Code, which)
@@ -135,8 +138,8 @@ func TestAPanicAnswersInternalAtOnceAndServiceGoesOn(t *testing.T) {
 			case "panic":
 				panic("the secret")
 			case "nil":
-				var m map[string]int
-				m["x"] = 1
+				var e *broken
+				_ = e.Error()
 			case "exit":
 				runtime.Goexit()
 			}
@@ -233,11 +236,12 @@ func TestAnAbandonedCallIsUnknownAndItsHandlerIsCanceled(t *testing.T) {
 	assert.ErrorIs(t, within(t, blocked.ended), rpc.ErrCallerGone)
 }
 
-func TestACallCanceledInTheQueueReachesItsHandlerCanceled(t *testing.T) {
+func TestACallCanceledInTheQueueGetsNoHandler(t *testing.T) {
 	t.Parallel()
 	blocked := newBlocking()
 	b := setup(t, rpc.ServerOptions{MaxInFlight: 1}, blocked.register)
-	go func() { _, _ = block.Call(t.Context(), b.client, ping{}) }()
+	first, cancelFirst := context.WithCancel(t.Context())
+	go func() { _, _ = block.Call(first, b.client, ping{}) }()
 	within(t, blocked.begun)
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -249,8 +253,13 @@ func TestACallCanceledInTheQueueReachesItsHandlerCanceled(t *testing.T) {
 	require.Eventually(t, func() bool { return b.server.Stats().Queued == 1 }, 5*time.Second, time.Millisecond)
 	cancel()
 	require.ErrorIs(t, within(t, done), context.Canceled)
-	blocked.release <- struct{}{} // the first one's
-	assert.ErrorIs(t, within(t, blocked.ended), rpc.ErrCallerGone)
+	cancelFirst() // cancellations keep their order, so the server has heard of both once this one arrives
+	require.ErrorIs(t, within(t, blocked.ended), rpc.ErrCallerGone)
+	close(blocked.release)
+	_, err := block.Call(t.Context(), b.client, ping{})
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, b.server.Stats().Canceled)
+	assert.EqualValues(t, 2, b.server.Stats().Calls)
 }
 
 func TestWhatEndedBeforeItWasSentIsNotUnknown(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,7 +26,8 @@ const DefaultTimeout = 10 * time.Second
 type ClientOptions struct {
 	// Namespace prefixes every subject, so that several systems share a broker. Defaults to none.
 	Namespace string
-	// Timeout bounds calls whose context has no deadline and that set none. Defaults to [DefaultTimeout]; -1 is none.
+	// Timeout bounds calls that do not set one by [Timeout] and whose context has no deadline. Defaults to
+	// [DefaultTimeout]; -1 is none.
 	Timeout time.Duration
 	// Interceptors wrap every call, the first outermost. Defaults to none.
 	Interceptors []Interceptor
@@ -43,8 +46,18 @@ type Client struct {
 	routes  sync.Map // *spec to *route
 	replies *nats.Subscription
 
-	refusal atomic.Pointer[Error] // why no call can be made any more
+	refusal atomic.Pointer[refusal] // why no call can be made
 }
+
+// refusal is why no call can be made: for good, or as long as a connection lasts.
+type refusal struct {
+	err        *Error
+	final      bool
+	reconnects uint64 // if not final, how often the client had reconnected by then
+}
+
+// forever is the time of a call that has no end.
+const forever = time.Duration(math.MaxInt64)
 
 // route is what all calls of a method have in common.
 type route struct {
@@ -58,12 +71,19 @@ type route struct {
 // NewClient makes a client that calls under a name, that of its own service as a rule. The connection stays the caller's
 // to close.
 func NewClient(nc *nats.Conn, caller string, opts *ClientOptions) (*Client, error) {
+	if nc == nil {
+		return nil, fmt.Errorf("rpc: new client: %w", nats.ErrInvalidConnection)
+	}
 	c := &Client{nc: nc, caller: caller, token: nuid.Next()[nuidUnique:]}
 	if opts != nil {
 		c.opts = *opts
+		c.opts.Interceptors = slices.Clone(opts.Interceptors)
 	}
-	if c.opts.Timeout == 0 {
+	switch {
+	case c.opts.Timeout == 0:
 		c.opts.Timeout = DefaultTimeout
+	case c.opts.Timeout < 0:
+		c.opts.Timeout = forever
 	}
 	if c.opts.Logger == nil {
 		c.opts.Logger = slog.Default()
@@ -83,7 +103,7 @@ func NewClient(nc *nats.Conn, caller string, opts *ClientOptions) (*Client, erro
 	if err := c.replies.SetPendingLimits(-1, -1); err != nil {
 		return nil, fmt.Errorf("rpc: new client: %w", err)
 	}
-	c.replies.SetClosedHandler(func(string) { c.refuse(errClientClosed()) })
+	c.replies.SetClosedHandler(func(string) { c.refuse(errClientClosed(), true) })
 	return c, nil
 }
 
@@ -101,42 +121,66 @@ func (c *Client) RPCClient() *Client { return c }
 // Close ends every call that waits, with [Unavailable], and takes no more. It is idempotent and does not close the
 // connection.
 func (c *Client) Close() error {
-	c.refuse(errClientClosed())
+	c.refuse(errClientClosed(), true)
 	err := c.replies.Unsubscribe()
-	if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrBadSubscription) {
-		return nil // gone already
+	if err == nil || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrBadSubscription) {
+		return nil // the latter two: gone already
 	}
-	return err
+	return fmt.Errorf("rpc: close client: %w", err)
 }
 
 // HandleError takes an error that the connection reported asynchronously, by the callback that nats.ErrorHandler sets, and
 // ends the calls that it is about: those that the broker refused end at once with [PermissionDenied], instead of waiting for
 // a reply that cannot come. It tells whether the error concerned this client. A hocket.Service calls it by itself.
 func (c *Client) HandleError(_ *nats.Subscription, err error) bool {
-	if !errors.Is(err, nats.ErrPermissionViolation) {
-		return false
-	}
-	// The server names the subject only in the text of the error, and nats.go has no other way either.
-	_, quoted, found := strings.Cut(err.Error(), `"`)
-	refused, _, closed := strings.Cut(quoted, `"`)
-	if !found || !closed {
+	refused, ok := refusedSubject(err)
+	if !ok {
 		return false
 	}
 	denied := &Error{Code: PermissionDenied, Message: "the broker refused: " + err.Error(), cause: err}
 	if refused == c.replies.Subject {
-		c.refuse(denied) // without replies there are no calls
+		c.refuse(denied, false) // without replies there are no calls
 		return true
 	}
 	return c.pending.fail(denied, func(r *route) bool { return r.subject == refused }) > 0
 }
 
-// refuse ends all calls: those to come, which are not sent, and those that wait, which may have been handled. The first
-// reason stays.
-func (c *Client) refuse(err *Error) {
-	c.refusal.CompareAndSwap(nil, err)
+// refusedSubject returns the subject that a permission violation is about.
+func refusedSubject(err error) (string, bool) {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return "", false
+	}
+	// The broker names it only in the text of the error, and nats.go has no other way either.
+	_, quoted, _ := strings.Cut(err.Error(), `"`)
+	subject, _, closed := strings.Cut(quoted, `"`)
+	return subject, closed
+}
+
+// refuse ends all calls: those to come, which are not sent, and those that wait, which may have been handled.
+func (c *Client) refuse(err *Error, final bool) {
+	r := &refusal{err: err, final: final, reconnects: c.nc.Stats().Reconnects}
+	if final {
+		c.refusal.Store(r)
+	} else {
+		c.refusal.CompareAndSwap(nil, r)
+	}
 	waiting := *err
 	waiting.cause = fmt.Errorf("%w: %w", ErrUnknown, err.cause)
 	c.pending.fail(&waiting, func(*route) bool { return true })
+}
+
+// refused returns why no call can be made, nil if one can. When rules change, the broker makes those reconnect whom it
+// concerns; what it refused before, it is then asked again.
+func (c *Client) refused() *Error {
+	r := c.refusal.Load()
+	switch {
+	case r == nil:
+		return nil
+	case !r.final && r.reconnects != c.nc.Stats().Reconnects:
+		c.refusal.CompareAndSwap(r, nil)
+		return nil
+	}
+	return r.err
 }
 
 // receive runs for every reply, on one goroutine.
@@ -155,32 +199,34 @@ func (c *Client) receive(msg *nats.Msg) {
 
 // roundTrip sends w.payload and waits for the reply.
 func (c *Client) roundTrip(ctx context.Context, s *spec, w *waiter, o callOptions) (*nats.Msg, error) {
-	switch err := ctx.Err(); {
-	case err == nil:
-	case errors.Is(err, context.DeadlineExceeded):
-		return nil, &Error{Code: DeadlineExceeded, Message: "the time was up before the call was sent", cause: err}
-	default:
-		return nil, &Error{Code: Canceled, Message: "canceled before the call was sent", cause: err}
+	if ctx.Err() != nil {
+		return nil, ended(ctx, "the call was not sent")
 	}
-	// A context keeps its own deadline; only one that is not the context's needs a timer.
+	limit, byContext := c.opts.Timeout, false
+	if o.timed {
+		limit = o.timeout
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		if left := time.Until(deadline); left <= limit || !o.timed {
+			limit, byContext = left, true
+		}
+	}
+	if limit <= 0 {
+		return nil, errTimeUp("the call was not sent, its time was up")
+	}
+	r, err := c.route(s, o)
+	if err != nil {
+		return nil, err
+	}
 	var expired <-chan time.Time
-	timeout := c.opts.Timeout
-	deadline, bounded := ctx.Deadline()
-	if bounded {
-		timeout = time.Until(deadline)
-	}
-	if o.timeout > 0 && (!bounded || o.timeout < timeout) {
-		timeout, bounded = o.timeout, false
-	}
-	if !bounded && timeout > 0 {
-		w.timer.Reset(timeout)
+	if !byContext && limit < forever { // a context keeps its own deadline
+		w.timer.Reset(limit)
 		defer w.timer.Stop()
 		expired = w.timer.C
 	}
 
-	r := c.route(s, o.instance)
 	seq := w.arm(r)
-	w.subject = subject.AppendReply(append(w.subject[:0], r.reply...), seq, milliseconds(timeout), r.codec)
+	w.subject = subject.AppendReply(append(w.subject[:0], r.reply...), seq, milliseconds(limit), r.codec)
 	reply := string(w.subject)
 	if err := c.send(r, reply, w, seq); err != nil {
 		return nil, err
@@ -191,13 +237,13 @@ func (c *Client) roundTrip(ctx context.Context, s *spec, w *waiter, o callOption
 	case <-ctx.Done():
 		if w.disarm(seq) {
 			c.cancel(s, seq)
-			return nil, abandoned(ctx)
+			return nil, ended(ctx, "no reply", ErrUnknown)
 		}
 		msg = <-w.reply // it came at the same moment
 	case <-expired:
 		if w.disarm(seq) {
 			c.cancel(s, seq)
-			return nil, abandoned(ctx)
+			return nil, errTimeUp("no reply in time", ErrUnknown)
 		}
 		msg = <-w.reply
 	}
@@ -215,20 +261,22 @@ func (c *Client) roundTrip(ctx context.Context, s *spec, w *waiter, o callOption
 // send publishes the request. An error means that nothing was sent. The waiter is armed already, so that whoever refuses
 // all calls from now on either is seen here or sees the waiter.
 func (c *Client) send(r *route, reply string, w *waiter, seq uint64) error {
+	refused := c.refused()
 	var err error
-	if refusal := c.refusal.Load(); refusal != nil {
-		err = refusal
-	} else if err = c.nc.PublishRequest(r.subject, reply, w.payload); err == nil {
-		return nil
+	if refused == nil {
+		if err = c.nc.PublishRequest(r.subject, reply, w.payload); err == nil {
+			return nil
+		}
 	}
 	if !w.disarm(seq) {
 		<-w.reply
 	}
 	switch {
-	case errors.As(err, new(*Error)):
-		return err
+	case refused != nil:
+		return refused
 	case errors.Is(err, nats.ErrMaxPayload):
-		return Errorf(ResourceExhausted, "request of %d bytes, the broker takes at most %d: %w", len(w.payload), c.nc.MaxPayload(), err)
+		return Errorf(ResourceExhausted, "request of %d bytes, the broker takes at most %d: %w",
+			len(w.payload), c.nc.MaxPayload(), err)
 	default:
 		return Errorf(Unavailable, "send: %w", err)
 	}
@@ -241,29 +289,38 @@ func (c *Client) cancel(s *spec, seq uint64) {
 	}
 }
 
-func (c *Client) route(s *spec, instance string) *route {
-	if instance != "" {
-		return &route{
-			subject: c.names.InstanceCall(s.service, s.method, instance, c.caller),
-			reply:   c.names.ReplyPrefix(s.service, c.caller, c.token),
-			codec:   string(formatVersion) + s.format.Name(),
+func (c *Client) route(s *spec, o callOptions) (*route, error) {
+	if o.addressed {
+		// It comes from whoever calls, and a subject that is too long costs the connection.
+		if err := subject.CheckName("instance", o.instance); err != nil {
+			return nil, Errorf(InvalidArgument, "%w", err)
 		}
+		return c.newRoute(s, c.names.InstanceCall(s.service, s.method, o.instance, c.caller)), nil
 	}
-	if r, ok := c.routes.Load(s); ok {
-		return r.(*route) //nolint:forcetypeassert // it holds nothing else
+	r, ok := c.routes.Load(s)
+	if !ok {
+		r, _ = c.routes.LoadOrStore(s, c.newRoute(s, c.names.Call(s.service, s.method, c.caller)))
 	}
-	r, _ := c.routes.LoadOrStore(s, &route{
-		subject: c.names.Call(s.service, s.method, c.caller),
-		reply:   c.names.ReplyPrefix(s.service, c.caller, c.token),
-		codec:   string(formatVersion) + s.format.Name(),
-	})
-	return r.(*route) //nolint:forcetypeassert // it holds nothing else
+	known, _ := r.(*route) // it holds nothing else
+	return known, nil
 }
 
-// milliseconds rounds up, so that a short time is not taken for none.
+func (c *Client) newRoute(s *spec, to string) *route {
+	return &route{
+		subject: to,
+		reply:   c.names.ReplyPrefix(s.service, c.caller, c.token),
+		codec:   string(formatVersion) + s.format.Name(),
+	}
+}
+
+// milliseconds is how a call's time goes over the wire: rounded up, since 0 is for as long as it likes.
 func milliseconds(d time.Duration) int64 {
-	if d <= 0 {
+	if d == forever {
 		return 0
 	}
-	return int64((d + time.Millisecond - 1) / time.Millisecond)
+	ms := int64(d / time.Millisecond)
+	if d%time.Millisecond > 0 {
+		ms++
+	}
+	return ms
 }

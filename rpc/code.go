@@ -28,7 +28,7 @@ const (
 	OutOfRange         Code = 11 // past the end of something
 	Unimplemented      Code = 12 // the service has no such method, codec or format
 	Internal           Code = 13 // a defect: a panic, or a reply that does not encode or decode
-	Unavailable        Code = 14 // nobody serves it now, and it certainly was not handled
+	Unavailable        Code = 14 // nobody serves it now; later somebody may
 	DataLoss           Code = 15 // stored data is lost or damaged
 	Unauthenticated    Code = 16 // who the caller is could not be established
 )
@@ -56,6 +56,9 @@ func CodeOf(err error) Code {
 		return OK
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
+		if e == nil {
+			return Unknown
+		}
 		return e.Code
 	}
 	switch {
@@ -73,7 +76,7 @@ func parseCode(s string) Code {
 	folded := strings.ReplaceAll(s, "_", "")
 	for i, name := range codeNames {
 		if strings.EqualFold(folded, name) && i != int(OK) {
-			return Code(i) //nolint:gosec // an index of a table of 17
+			return Code(i)
 		}
 	}
 	n, err := strconv.Atoi(s)

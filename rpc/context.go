@@ -15,7 +15,7 @@ import (
 type callContext struct {
 	server   *Server
 	method   *handler
-	caller   string // as a token; "" where the call does not name one
+	caller   string // "" where the call does not name one
 	instance bool   // addressed to this instance
 	key      string // names the call in a cancellation
 	deadline time.Time
@@ -29,6 +29,9 @@ type callContext struct {
 
 type callKey struct{}
 
+// String names the call, so that printing a context does not look into fields that others are writing.
+func (c *callContext) String() string { return "rpc call " + c.call().Name() }
+
 // Deadline returns when the caller stops waiting.
 func (c *callContext) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
 
@@ -40,15 +43,14 @@ func (c *callContext) Err() error { return c.make().Err() }
 
 // Value answers for the call itself and for the caller's identity, and else passes the question on.
 func (c *callContext) Value(key any) any {
-	switch key.(type) {
-	case callKey:
+	if key == (callKey{}) {
 		return c
 	}
 	if key == identity.Key() {
-		if name, ok := c.callerName(); ok {
-			return name
+		if c.caller == "" {
+			return nil
 		}
-		return nil
+		return c.caller
 	}
 	if made := c.made.Load(); made != nil {
 		return (*made).Value(key) // package context finds its own parent by a value

@@ -23,11 +23,13 @@
 // Exactly once, with a reply, a remote error or a local error, all of them an [*Error] with one of the sixteen canonical
 // codes; [CodeOf] tells which. When nobody serves the method the answer is [Unavailable], in milliseconds. When the reply
 // does not arrive in time, or the caller gives up, the call may have been carried out or not, and the error matches
-// [ErrUnknown] besides context.DeadlineExceeded or context.Canceled. A handler that panics answers [Internal] at once; the
+// [ErrUnknown] besides context.DeadlineExceeded or context.Canceled; so it does, with [ErrClosed], when the client or the
+// connection is closed meanwhile. A handler that panics answers [Internal] at once; the
 // stack goes to the server's log only.
 //
 // The caller's deadline reaches the handler's context, as a duration so that clocks need not agree, and so does its
-// cancellation. A call whose context has no deadline gets [ClientOptions].Timeout.
+// cancellation; a call that is given up while it waits for a handler gets none. A call whose context has no deadline gets
+// [ClientOptions].Timeout.
 //
 // # Who runs a handler
 //

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hocket-go/hocket/internal/outcome"
 )
@@ -61,15 +62,17 @@ func (e *Error) Unwrap() error { return e.cause }
 // Remote tells whether the other side sent the error, as opposed to this side having failed to get an answer.
 func (e *Error) Remote() bool { return e.remote }
 
-// WithDetail adds a detail, the value encoded as JSON, and returns e. A value that does not encode is replaced by a string
-// that says why.
+// WithDetail returns an error that has one detail more, the value encoded as JSON, and wraps e, which stays as it is: it may
+// be a package-level value. A value that does not encode is replaced by a string that says why.
 func (e *Error) WithDetail(typ string, value any) *Error {
 	data, err := json.Marshal(value)
 	if err != nil {
 		data, _ = json.Marshal("not encodable: " + err.Error()) //nolint:errchkjson // a string always encodes
 	}
-	e.Details = append(e.Details, Detail{Type: typ, Value: data})
-	return e
+	return &Error{
+		Code: e.Code, Message: e.Message, Details: append(slices.Clip(e.Details), Detail{Type: typ, Value: data}),
+		cause: e, remote: e.remote,
+	}
 }
 
 // Detail decodes the first detail of the given type into out, and tells whether there was one.
@@ -87,27 +90,31 @@ func (e *Error) Detail(typ string, out any) (bool, error) {
 
 // asError makes the error that the wire carries out of whatever a handler returned.
 func asError(err error) *Error {
-	if e, ok := errors.AsType[*Error](err); ok && e != nil {
-		if e.Code == OK || e.Code > maxCode {
-			return &Error{Code: Internal, Message: fmt.Sprintf("handler returned an error with %v: %s", e.Code, e.Message)}
-		}
-		return e
+	e, ok := errors.AsType[*Error](err)
+	switch {
+	case !ok:
+		return &Error{Code: CodeOf(err), Message: err.Error(), cause: err}
+	case e == nil:
+		return &Error{Code: Internal, Message: "handler returned a nil *rpc.Error as its error"}
+	case e.Code == OK || e.Code > maxCode:
+		return &Error{Code: Internal, Message: fmt.Sprintf("handler returned an error with %v: %s", e.Code, e.Message)}
 	}
-	return &Error{Code: CodeOf(err), Message: err.Error(), cause: err}
+	return e
 }
 
-// abandoned is the error of a call that was sent and not answered before its context ended or its time was up.
-func abandoned(ctx context.Context) *Error {
-	switch cause := context.Cause(ctx); {
-	case cause == nil, errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return &Error{
-			Code: DeadlineExceeded, Message: "no reply in time",
-			cause: fmt.Errorf("%w: %w", ErrUnknown, context.DeadlineExceeded),
-		}
-	default:
-		return &Error{
-			Code: Canceled, Message: "the caller gave up: " + cause.Error(),
-			cause: fmt.Errorf("%w: %w: %w", ErrUnknown, ctx.Err(), cause),
-		}
+// errTimeUp is the error of a call that got no answer in its time, or had no time left to be sent.
+func errTimeUp(message string, why ...error) *Error {
+	return &Error{Code: DeadlineExceeded, Message: message, cause: errors.Join(append(why, context.DeadlineExceeded)...)}
+}
+
+// ended is the error of a call whose context has ended. What is known besides comes as why.
+func ended(ctx context.Context, message string, why ...error) *Error {
+	why = append(why, context.Cause(ctx))
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return errTimeUp(message, why...)
+	}
+	return &Error{
+		Code: Canceled, Message: message + ", the caller gave up: " + context.Cause(ctx).Error(),
+		cause: errors.Join(append(why, ctx.Err())...),
 	}
 }

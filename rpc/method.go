@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -104,22 +105,18 @@ func handleIntercepted[Req, Resp any](
 	c *callContext, interceptors []Interceptor, req Req, fn func(context.Context, Req) (Resp, error),
 ) (Resp, error) {
 	next := intercepted(interceptors, c.call(), func(ctx context.Context, req any) (any, error) {
-		in, ok := req.(Req)
-		if !ok {
-			return nil, Errorf(Internal, "an interceptor made the request a %T, not a %T", req, in)
+		in, err := typed[Req]("request", req)
+		if err != nil {
+			return nil, err
 		}
 		return fn(ctx, in)
 	})
-	return typed[Resp](next(c, req))
-}
-
-// typed gives what came through interceptors its type back.
-func typed[Resp any](resp any, err error) (Resp, error) {
-	out, ok := resp.(Resp)
-	if err == nil && !ok && resp != nil {
-		err = Errorf(Internal, "an interceptor made the reply a %T, not a %T", resp, out)
+	resp, err := next(c, req)
+	if err != nil {
+		var none Resp
+		return none, err
 	}
-	return out, err
+	return typed[Resp]("reply", resp)
 }
 
 // CallOption is an option of one call.
@@ -128,17 +125,20 @@ type CallOption func(*callOptions)
 type callOptions struct {
 	timeout  time.Duration
 	instance string
+	// Which of them are set.
+	timed, addressed bool
 }
 
-// Timeout bounds one call, besides its context. It replaces [ClientOptions].Timeout.
+// Timeout bounds one call, besides its context. It replaces [ClientOptions].Timeout. With a duration that is not positive,
+// the call ends with [DeadlineExceeded] and is not sent.
 func Timeout(d time.Duration) CallOption {
-	return func(o *callOptions) { o.timeout = d }
+	return func(o *callOptions) { o.timeout, o.timed = d, true }
 }
 
 // ToInstance addresses one instance of the service, instead of whichever gets the call. [Unavailable] says that this
-// instance is not there, though others may be.
+// instance is not there, though others may be; [InvalidArgument], that no instance can have such a name.
 func ToInstance(instance string) CallOption {
-	return func(o *callOptions) { o.instance = instance }
+	return func(o *callOptions) { o.instance, o.addressed = instance, true }
 }
 
 // Call calls the method and waits for its reply, until the context ends or the call's time is up. Every error is an
@@ -159,18 +159,24 @@ func (m *Method[Req, Resp]) Call(ctx context.Context, c Caller, req Req, opts ..
 	} else {
 		call := Call{Service: m.spec.service, Method: m.spec.method, Caller: client.caller, Instance: o.instance}
 		next := intercepted(client.opts.Interceptors, call, func(ctx context.Context, req any) (any, error) {
-			in, ok := req.(Req)
-			if !ok {
-				return nil, Errorf(Internal, "an interceptor made the request a %T, not a %T", req, in)
+			in, failure := typed[Req]("request", req)
+			if failure != nil {
+				return nil, failure
 			}
 			var out Resp
-			err := m.call(ctx, client, in, &out, o)
-			return out, err
+			failure = m.call(ctx, client, in, &out, o)
+			return out, failure
 		})
-		resp, err = typed[Resp](next(ctx, req))
+		var out any
+		if out, err = next(ctx, req); err == nil {
+			resp, err = typed[Resp]("reply", out)
+		}
 	}
 	if err != nil {
 		var none Resp
+		if e, ok := errors.AsType[*Error](err); !ok || e == nil {
+			err = &Error{Code: CodeOf(err), Message: err.Error(), cause: err} // an interceptor's
+		}
 		return none, fmt.Errorf("call %s: %w", m.spec.name(), err)
 	}
 	return resp, nil

@@ -15,14 +15,17 @@ import (
 type pending struct {
 	mu   sync.Mutex
 	free []*waiter // last in, first out: the warmest
+	kept int       // bytes of the buffers that those in free keep
 	all  atomic.Pointer[[]*waiter]
 }
 
 const (
 	placeBits  = 20 // calls in flight of one client: 1,048,576
 	maxPending = 1 << placeBits
-	// keptPayload is how large a buffer a waiter keeps for its next call.
-	keptPayload = 64 << 10
+	// keptPayload is how large a buffer a waiter keeps for its next call, keptPayloads how large all together: a burst of
+	// calls must not hold its memory for ever.
+	keptPayload  = 64 << 10
+	keptPayloads = 8 << 20
 )
 
 // waiter is one call that waits.
@@ -46,6 +49,7 @@ func (p *pending) acquire() (*waiter, error) {
 	if n := len(p.free); n > 0 {
 		w := p.free[n-1]
 		p.free = p.free[:n-1]
+		p.kept -= cap(w.payload)
 		return w, nil
 	}
 	var all []*waiter
@@ -64,13 +68,14 @@ func (p *pending) acquire() (*waiter, error) {
 }
 
 func (p *pending) release(w *waiter) {
-	if cap(w.payload) > keptPayload {
-		w.payload = nil
-	}
 	w.err = nil
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := cap(w.payload); n > keptPayload || p.kept+n > keptPayloads {
+		w.payload = nil
+	}
+	p.kept += cap(w.payload)
 	p.free = append(p.free, w)
-	p.mu.Unlock()
 }
 
 // arm makes the waiter ready for one reply and returns the call's sequence number.
@@ -94,7 +99,11 @@ func (p *pending) deliver(seq uint64, msg *nats.Msg) {
 		return
 	}
 	w := (*all)[place]
-	if r := w.route.Load(); r != nil && strings.HasPrefix(msg.Subject, r.reply) && w.sequence.CompareAndSwap(seq, 0) {
+	if seq == 0 || w.sequence.Load() != seq { // 0 is also what those have that do not wait
+		return
+	}
+	// Read after the sequence number, the route is that call's, or else the swap fails.
+	if r := w.route.Load(); strings.HasPrefix(msg.Subject, r.reply) && w.sequence.CompareAndSwap(seq, 0) {
 		w.reply <- msg
 	}
 }

@@ -55,36 +55,39 @@ func (p *pace) measured(d time.Duration) {
 // For a handler that was thought quick and blocks, the watchman starts the successor. A reader that comes back and finds
 // another one waiting for calls ends, so that quick calls are soon with one reader again.
 type readers struct {
-	server *Server
-	taken  atomic.Uint64 // calls taken from the queue
-	idle   atomic.Int64  // readers that wait for a call
-	done   chan struct{} // closed when the intake has ended and the last reader has
-	wake   chan struct{} // to the watchman
-	awake  atomic.Bool   // the watchman's
+	server   *Server
+	taken    atomic.Uint64  // calls taken from the queue
+	idle     atomic.Int64   // readers that wait for a call
+	over     chan struct{}  // closed when the intake has ended and the last reader has
+	wake     chan struct{}  // to the watchman
+	awake    atomic.Bool    // the watchman's
+	watching sync.WaitGroup // the watchman
+	began    time.Time      // what stuck counts from, by the monotonic clock
 
 	mu     sync.Mutex // guards what follows
 	all    map[*reader]struct{}
 	closed bool // the queue is closed
-	over   bool // done is closed
+	ended  bool // over is closed
 }
 
 // reader is one goroutine.
 type reader struct {
 	current atomic.Pointer[callContext] // the call it is in
 	reply   []byte                      // scratch space for replies
-	stuck   atomic.Int64                // since when the watchman thinks that current blocks, in Unix nanoseconds
+	stuck   atomic.Int64                // since when the watchman thinks that current blocks, in nanoseconds after readers.began
 }
 
 func (r *readers) init(s *Server) {
 	r.server = s
 	r.all = map[*reader]struct{}{}
-	r.done = make(chan struct{})
+	r.over = make(chan struct{})
+	r.began = time.Now()
 	r.wake = make(chan struct{}, 1)
 }
 
 func (r *readers) start() {
 	r.spawn()
-	go r.watch() // ends with r.done
+	r.watching.Go(r.watch)
 }
 
 // spawn adds a reader unless there are as many as handlers may run, or nothing is left to read.
@@ -95,7 +98,7 @@ func (r *readers) spawn() bool {
 }
 
 func (r *readers) spawnLocked() bool {
-	if r.over || len(r.all) >= r.server.opts.MaxInFlight {
+	if r.ended || len(r.all) >= r.server.opts.MaxInFlight {
 		return false
 	}
 	reader := &reader{}
@@ -104,18 +107,20 @@ func (r *readers) spawnLocked() bool {
 	return true
 }
 
-// finish is called once the queue is closed: the readers empty it and end.
+// finish is called once the queue is closed: the readers empty it and end, and so does the watchman.
 func (r *readers) finish() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.closed = true
 	r.endLocked()
+	r.mu.Unlock()
+	<-r.over
+	r.watching.Wait() // it may be refusing a call
 }
 
 func (r *readers) endLocked() {
-	if r.closed && len(r.all) == 0 && !r.over {
-		r.over = true
-		close(r.done)
+	if r.closed && len(r.all) == 0 && !r.ended {
+		r.ended = true
+		close(r.over)
 	}
 }
 
@@ -142,9 +147,11 @@ func (r *readers) next(self *reader) bool {
 		return r.serve(self, msg, open)
 	default:
 	}
-	if r.idle.Add(1) > 1 {
-		r.idle.Add(-1)
-		return false // somebody else waits already
+	for r.idle.Add(1) > 1 {
+		if r.idle.Add(-1) > 0 {
+			return false // somebody else waits already
+		}
+		// Whoever waited has got a call since, and may have counted this reader as the one that waits.
 	}
 	msg, open := <-r.server.queue
 	r.idle.Add(-1)
@@ -182,14 +189,14 @@ func (r *readers) watch() {
 		ticker.Stop()
 		select {
 		case <-r.wake:
-		case <-r.done:
+		case <-r.over:
 			return
 		}
 		ticker.Reset(watchTick)
 		for quiet, taken := 0, r.taken.Load(); quiet < quietTicks; {
 			select {
 			case <-ticker.C:
-			case <-r.done:
+			case <-r.over:
 				return
 			}
 			before := taken
@@ -215,7 +222,7 @@ func (r *readers) watch() {
 
 // promote is called when all readers have been in handlers for a whole tick: as many calls as wait get a reader.
 func (r *readers) promote() {
-	now := time.Now().UnixNano()
+	now := int64(time.Since(r.began))
 	r.mu.Lock()
 	for reader := range r.all {
 		if reader.current.Load() != nil {
@@ -232,13 +239,13 @@ func (r *readers) promote() {
 
 // unstuck is called when a handler returns. If the watchman had noticed it, and it then took longer still, it was the
 // handler and not the machine that was slow.
-func (r *reader) unstuck(p *pace) {
-	since := r.stuck.Load()
+func (r *readers) unstuck(self *reader, p *pace) {
+	since := self.stuck.Load()
 	if since == 0 {
 		return
 	}
-	r.stuck.Store(0)
-	if time.Now().UnixNano()-since > int64(watchTick) {
+	self.stuck.Store(0)
+	if int64(time.Since(r.began))-since > int64(watchTick) {
 		p.set()
 	}
 }

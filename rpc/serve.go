@@ -3,6 +3,7 @@ package rpc
 import (
 	"errors"
 	"maps"
+	"math"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/hocket-go/hocket/codec"
+	"github.com/hocket-go/hocket/internal/subject"
 )
 
 // keptReply is how large a buffer a reader keeps for its next reply.
@@ -19,10 +21,13 @@ const keptReply = 64 << 10
 
 // Stats counts what a [Server] did since it started.
 type Stats struct {
-	// Calls were given to a handler. Errors of them were answered with an error, Panics among them.
-	Calls, Errors, Panics uint64
-	// Shed calls were refused because the queue was full.
-	Shed uint64
+	// Calls were given to a handler.
+	Calls uint64
+	// Errors were the answer to so many calls, with or without a handler; Panics were those of handlers among them, and Shed
+	// calls those that were refused because the queue was full.
+	Errors, Panics, Shed uint64
+	// Canceled calls were given up by their callers while they waited in the queue. No handler got them.
+	Canceled uint64
 	// Dropped messages were no calls that can be answered: no reply subject, or one that is not the named caller's.
 	Dropped uint64
 	// InFlight is how many handlers run now, Queued how many calls wait.
@@ -30,15 +35,16 @@ type Stats struct {
 }
 
 type counters struct {
-	calls, errors, panics, shed, dropped atomic.Uint64
-	lastWarning                          atomic.Int64
+	calls, errors, panics, shed, canceled, dropped atomic.Uint64
+
+	lastWarning atomic.Int64 // in nanoseconds after readers.began
 }
 
 // Stats returns the counters.
 func (s *Server) Stats() Stats {
 	return Stats{
 		Calls: s.counters.calls.Load(), Errors: s.counters.errors.Load(), Panics: s.counters.panics.Load(),
-		Shed: s.counters.shed.Load(), Dropped: s.counters.dropped.Load(),
+		Shed: s.counters.shed.Load(), Canceled: s.counters.canceled.Load(), Dropped: s.counters.dropped.Load(),
 		InFlight: s.readers.inFlight(), Queued: len(s.queue),
 	}
 }
@@ -53,9 +59,15 @@ func (s *Server) serve(self *reader, msg *nats.Msg) {
 		s.refuse(msg, e)
 		return
 	}
-	self.current.Store(c)
+	if s.base.Err() != nil {
+		s.refuse(msg, &Error{Code: Unavailable, Message: "the instance is closing"})
+		return
+	}
+	self.current.Store(c) // before the cancellations are looked at: see receiveCancel
 	if s.cancellations.take(c.key) {
-		c.end(ErrCallerGone)
+		self.current.Store(nil)
+		s.counters.canceled.Add(1)
+		return // nobody waits for an answer
 	}
 	calls := s.counters.calls.Add(1)
 	slow := c.method.pace.slow()
@@ -67,16 +79,16 @@ func (s *Server) serve(self *reader, msg *nats.Msg) {
 		began = time.Now()
 	}
 
-	reply, err := s.handle(c, self, msg, format)
+	reply, failure := s.handle(c, self, msg, format)
 
 	if !began.IsZero() {
 		c.method.pace.measured(time.Since(began))
 	}
-	self.unstuck(&c.method.pace)
+	s.readers.unstuck(self, &c.method.pace)
 	self.current.Store(nil)
 	c.end(errOver)
-	if err != nil {
-		s.refuse(msg, asError(err))
+	if failure != nil {
+		s.refuse(msg, failure)
 	} else {
 		s.respond(c, msg, reply, format)
 	}
@@ -114,29 +126,48 @@ func (s *Server) accept(msg *nats.Msg) (*callContext, codec.Format, *Error) {
 	if !addressed {
 		caller = instance
 	}
+	name, ok := callerName(caller)
+	if !ok {
+		s.drop(msg, "its caller is no name")
+		return nil, codec.Format{}, nil
+	}
 	reply, ok := s.names.ParseReply(msg.Reply)
 	if !ok || reply.Service != s.token || reply.Caller != caller {
 		// The broker does not check reply subjects: this one would make us publish where the caller may not.
 		s.drop(msg, "its reply subject is not the caller's")
 		return nil, codec.Format{}, nil
 	}
-	c.caller, c.instance, c.key = caller, addressed, reply.Key
-	if reply.TimeLeft > 0 {
+	c.caller, c.instance, c.key = name, addressed, reply.Key
+	if reply.TimeLeft > 0 && reply.TimeLeft <= maxTimeLeft {
 		c.deadline = time.Now().Add(time.Duration(reply.TimeLeft) * time.Millisecond)
 	}
 	if reply.Codec[0] != formatVersion {
 		return nil, codec.Format{}, Errorf(Unimplemented, "format version %q; this instance knows %q",
 			reply.Codec[:1], string(formatVersion))
 	}
-	name := reply.Codec[1:]
-	if name == h.format.Name() {
-		return c, h.format, nil
-	}
-	format, err := s.opts.Codecs.ByName(name)
+	format, err := s.formatByName(h, reply.Codec[1:])
 	if err != nil {
 		return nil, format, Errorf(Unimplemented, "%w", err)
 	}
 	return c, format, nil
+}
+
+// callerName reads the last token of a call's subject. Whoever is named there must have a name: without one, the call would
+// pass for a plain one.
+func callerName(token string) (string, bool) {
+	name, err := subject.Unescape(token)
+	return name, err == nil && name != ""
+}
+
+// maxTimeLeft is the most milliseconds that a duration can hold, 292 years.
+const maxTimeLeft = int64(math.MaxInt64 / time.Millisecond)
+
+// formatByName finds a format, the method's own first: it may have limits that the one in the set has not.
+func (s *Server) formatByName(h *handler, name string) (codec.Format, error) {
+	if name == h.format.Name() {
+		return h.format, nil
+	}
+	return s.opts.Codecs.ByName(name)
 }
 
 // formatOf finds the format of a plain call: the method's own if its content type is named, else what the set knows, and
@@ -144,11 +175,15 @@ func (s *Server) accept(msg *nats.Msg) (*callContext, codec.Format, *Error) {
 func (s *Server) formatOf(h *handler, contentType string) (codec.Format, error) {
 	switch contentType {
 	case "":
-		return s.opts.Codecs.ByName(plainFormat)
+		return s.formatByName(h, plainFormat)
 	case h.format.ContentType():
 		return h.format, nil
 	}
-	return s.opts.Codecs.ByContentType(contentType)
+	f, err := s.opts.Codecs.ByContentType(contentType)
+	if err != nil {
+		return f, err
+	}
+	return s.formatByName(h, f.Name())
 }
 
 // plainFormat is what a call without any header is in.
@@ -157,37 +192,37 @@ const plainFormat = "json"
 // drop counts a message that cannot be answered, and logs one in a second.
 func (s *Server) drop(msg *nats.Msg, why string) {
 	s.counters.dropped.Add(1)
-	now, last := time.Now().UnixNano(), s.counters.lastWarning.Load()
-	if now-last > int64(time.Second) && s.counters.lastWarning.CompareAndSwap(last, now) {
+	now, last := int64(time.Since(s.readers.began)), s.counters.lastWarning.Load()
+	if (last == 0 || now-last > int64(time.Second)) && s.counters.lastWarning.CompareAndSwap(last, now) {
 		s.opts.Logger.Warn("rpc: dropped a call", "why", why, "subject", msg.Subject, "reply", msg.Reply)
 	}
 }
 
 // handle runs the handler. Whatever the handler does, the caller gets an answer.
-func (s *Server) handle(c *callContext, self *reader, msg *nats.Msg, f codec.Format) (reply []byte, err error) {
-	if s.base.Err() != nil {
-		return self.reply, Errorf(Unavailable, "the instance is closing")
-	}
+func (s *Server) handle(c *callContext, self *reader, msg *nats.Msg, f codec.Format) (reply []byte, failure *Error) {
 	returned := false
 	defer func() {
 		if returned {
 			return
 		}
 		s.counters.panics.Add(1)
-		value := recover() //nolint:revive // nil: the handler ended its goroutine by runtime.Goexit
+		value := recover() // nil: the handler ended its goroutine by runtime.Goexit
 		s.opts.Logger.Error("rpc: handler panicked", "method", s.service+"."+c.method.name, "caller", c.caller,
 			"panic", value, "stack", string(debug.Stack()))
-		err = Errorf(Internal, "the handler panicked")
+		failure = &Error{Code: Internal, Message: "the handler panicked"}
 		if value == nil {
 			// The goroutine is about to end, and serve does not go on.
 			self.current.Store(nil)
 			c.end(errOver)
-			s.refuse(msg, asError(err))
+			s.refuse(msg, failure)
 		}
 	}()
-	reply, err = c.method.handle(c, f, msg.Data, self.reply[:0])
+	reply, err := c.method.handle(c, f, msg.Data, self.reply[:0])
+	if err != nil {
+		failure = asError(err) // here, since the methods of an error may panic too
+	}
 	returned = true
-	return reply, err
+	return reply, failure
 }
 
 // respond sends a reply, or why it cannot be sent.

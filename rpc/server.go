@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -28,8 +29,12 @@ const (
 // put into the channel meanwhile would be lost.
 const queueSlack = 8192
 
-// closeGrace is how long Close waits for handlers whose contexts it has canceled.
-const closeGrace = 5 * time.Second
+const (
+	// closeGrace is how long Close waits for handlers whose contexts it has canceled.
+	closeGrace = 5 * time.Second
+	// brokerGrace is how much of it the broker has to send what it had routed here already.
+	brokerGrace = time.Second
+)
 
 // ServerOptions are the options of a [Server]; nil is all defaults.
 type ServerOptions struct {
@@ -39,8 +44,9 @@ type ServerOptions struct {
 	Instance string
 	// MaxInFlight is how many handlers run at the same time. Defaults to [DefaultMaxInFlight].
 	MaxInFlight int
-	// MaxQueue is how many calls wait for one of those; calls beyond are refused with [ResourceExhausted]. The memory that
-	// they take is bounded by MaxQueue times the broker's payload limit. Defaults to [DefaultMaxQueue].
+	// MaxQueue is how many calls wait for one of those; calls beyond are refused with [ResourceExhausted], within a
+	// millisecond and as long as those are no more than 8192. The memory that all of these take is bounded by their number
+	// times the broker's payload limit. Defaults to [DefaultMaxQueue].
 	MaxQueue int
 	// RequireCaller refuses calls that do not name their caller, those of `nats req` among them: with access rules, who
 	// calls is known only from the subject. Defaults to false.
@@ -63,18 +69,23 @@ type Server struct {
 	prefix   string // of every call's subject, up to the method
 	opts     ServerOptions
 
-	queue chan *nats.Msg
-	base  context.Context // of every handler; ends when the server closes
-	end   context.CancelCauseFunc
-	readers
+	queue         chan *nats.Msg
+	base          context.Context //nolint:containedctx // of every handler; ends when the server closes
+	end           context.CancelCauseFunc
+	readers       readers
 	cancellations cancellations
 	counters      counters
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards what follows; Start holds it while it waits for the broker
 	state   state
 	methods map[string]*handler // by escaped name; not changed once started
+	intake  sync.WaitGroup      // counts subscriptions until nothing more can come from them
+	done    chan struct{}       // closed when no goroutine of the server is left
+	live    atomic.Bool         // Start has succeeded
+
+	subsMu  sync.Mutex // guards what follows; taken after mu
 	subs    []*nats.Subscription
-	subsEnd sync.WaitGroup // counts subs until nothing more can come from them
+	cancels *nats.Subscription
 }
 
 type state int
@@ -95,9 +106,13 @@ type handler struct {
 
 // NewServer makes a server of a service on a connection, which stays the caller's to close. Nothing is sent before Start.
 func NewServer(nc *nats.Conn, service string, opts *ServerOptions) (*Server, error) {
-	s := &Server{nc: nc, service: service, methods: map[string]*handler{}}
+	if nc == nil {
+		return nil, fmt.Errorf("rpc: new server: %w", nats.ErrInvalidConnection)
+	}
+	s := &Server{nc: nc, service: service, methods: map[string]*handler{}, done: make(chan struct{})}
 	if opts != nil {
 		s.opts = *opts
+		s.opts.Interceptors = slices.Clone(opts.Interceptors)
 	}
 	s.opts.setDefaults()
 	err := errors.Join(
@@ -170,45 +185,61 @@ func (s *Server) register(m *spec, handle func(*callContext, codec.Format, []byt
 }
 
 // Start goes live: once it returns nil the broker routes calls here. An error names each subject that the broker refused;
-// nothing is served then, and the server cannot be started again. The context bounds the start alone.
+// nothing is served then, and the server cannot be started again. The context bounds the start alone. After Drain or Close
+// the error matches [ErrClosed].
 func (s *Server) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != registering {
-		return fmt.Errorf("rpc: start %s: %w", s.service, errors.New("started already"))
+	switch s.state {
+	case registering:
+		s.state = running
+	case running:
+		return fmt.Errorf("rpc: start %s: started already", s.service)
+	case stopping:
+		return fmt.Errorf("rpc: start %s: %w", s.service, ErrClosed)
 	}
-	s.state = running
+	// Close, and a Drain whose time is up, need not wait for a broker that does not answer.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.base, func() { cancel(ErrClosed) })()
+
 	err := s.subscribe(ctx, false)
-	if err != nil && errors.Is(err, nats.ErrPermissionViolation) {
+	if errors.Is(err, nats.ErrPermissionViolation) {
 		// The connection remembers only the last refusal. Ask again one by one, to name them all.
 		s.unsubscribe()
-		if err = s.subscribe(ctx, true); err == nil {
-			err = errors.New("refused at first and then not")
-		}
+		err = s.subscribe(ctx, true)
 	}
 	if err != nil {
-		s.state = stopping
 		s.end(ErrClosed)
-		s.unsubscribe()
-		s.awaitSubscriptions()
+	}
+	s.readers.start() // after a failure too: a call that came meanwhile is answered, if only with Unavailable
+	if err != nil {
+		s.stopLocked()
 		return fmt.Errorf("rpc: start %s: %w", s.service, err)
 	}
-	s.readers.start()
+	s.live.Store(true)
 	return nil
+}
+
+// interest is what a subscription is made of.
+type interest struct{ subject, queue string }
+
+// interests are the calls that the server subscribes to.
+func (s *Server) interests() []interest {
+	var all []interest
+	for _, token := range slices.Sorted(maps.Keys(s.methods)) {
+		method := s.methods[token].name
+		all = append(all, interest{s.names.CallFilter(s.service, method), s.token},
+			interest{s.names.InstanceCallFilter(s.service, method, s.instance), ""})
+		if !s.opts.RequireCaller {
+			all = append(all, interest{s.names.PlainCall(s.service, method), s.token})
+		}
+	}
+	return all
 }
 
 // subscribe makes all subscriptions and waits until the broker has them.
 func (s *Server) subscribe(ctx context.Context, oneByOne bool) error {
-	type want struct{ subject, queue string }
-	var wanted []want
-	for _, token := range slices.Sorted(maps.Keys(s.methods)) {
-		method := s.methods[token].name
-		wanted = append(wanted, want{s.names.CallFilter(s.service, method), s.token},
-			want{s.names.InstanceCallFilter(s.service, method, s.instance), ""})
-		if !s.opts.RequireCaller {
-			wanted = append(wanted, want{s.names.PlainCall(s.service, method), s.token})
-		}
-	}
 	var refused []error
 	before := s.nc.LastError()
 	confirm := func() error {
@@ -220,20 +251,24 @@ func (s *Server) subscribe(ctx context.Context, oneByOne bool) error {
 			return nil
 		}
 		before = last
-		if slices.ContainsFunc(s.subs, func(sub *nats.Subscription) bool {
-			// The text is the only place where the broker says what it refused.
-			return strings.Contains(last.Error(), `"`+sub.Subject+`"`)
-		}) {
+		if s.subscribed(nil, last) {
 			refused = append(refused, last)
 		}
 		return nil
 	}
-	canceled, err := s.nc.Subscribe(s.names.CancelFilter(s.service), s.receiveCancel)
+	cancels, err := s.nc.Subscribe(s.names.CancelFilter(s.service), s.receiveCancel)
 	if err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
-	s.track(canceled)
-	for _, w := range wanted {
+	s.subsMu.Lock()
+	s.cancels = cancels
+	s.subsMu.Unlock()
+	if oneByOne {
+		if err := confirm(); err != nil {
+			return err
+		}
+	}
+	for _, w := range s.interests() {
 		var sub *nats.Subscription
 		if w.queue == "" {
 			sub, err = s.nc.ChanSubscribe(w.subject, s.queue)
@@ -257,18 +292,43 @@ func (s *Server) subscribe(ctx context.Context, oneByOne bool) error {
 }
 
 func (s *Server) track(sub *nats.Subscription) {
-	s.subsEnd.Add(1)
-	done := sync.OnceFunc(s.subsEnd.Done) // nats.go calls the handler twice for one unsubscribed while it drains
+	s.intake.Add(1)
+	done := sync.OnceFunc(s.intake.Done) // nats.go calls the handler twice for one unsubscribed while it drains
 	sub.SetClosedHandler(func(string) { done() })
+	if !sub.IsValid() {
+		done() // the connection was closed before there was a handler
+	}
+	s.subsMu.Lock()
+	defer s.subsMu.Unlock()
 	s.subs = append(s.subs, sub)
 }
 
 // unsubscribe drops the subscriptions, and what is on its way to them.
 func (s *Server) unsubscribe() {
+	s.subsMu.Lock()
+	defer s.subsMu.Unlock()
 	for _, sub := range s.subs {
 		_ = sub.Unsubscribe() // it fails only where the connection, and the subscription with it, is gone
 	}
 	s.subs = nil
+	if s.cancels != nil {
+		_ = s.cancels.Unsubscribe()
+	}
+}
+
+// subscribed tells whether an error that the connection reported is about a subscription of this server.
+func (s *Server) subscribed(sub *nats.Subscription, err error) bool {
+	s.subsMu.Lock()
+	defer s.subsMu.Unlock()
+	ours := func(match func(*nats.Subscription) bool) bool {
+		return slices.ContainsFunc(s.subs, match) || s.cancels != nil && match(s.cancels)
+	}
+	if sub != nil {
+		return ours(func(own *nats.Subscription) bool { return own == sub })
+	}
+	refused, ok := refusedSubject(err)
+	return ok && strings.Contains(err.Error(), "Subscription") &&
+		ours(func(own *nats.Subscription) bool { return own.Subject == refused })
 }
 
 // flush waits until the broker has taken everything that was sent.
@@ -279,25 +339,29 @@ func flush(ctx context.Context, nc *nats.Conn) error {
 		defer cancel()
 	}
 	if err := nc.FlushWithContext(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return fmt.Errorf("wait for the broker: %w", err)
 	}
 	return nil
 }
 
-// HandleError takes an error that the connection reported asynchronously, by the callback that nats.ErrorHandler sets: calls
-// that were lost because they came faster than they could even be refused are logged. It tells whether the error
-// concerned this server. A hocket.Service calls it by itself.
+// HandleError takes an error that the connection reported asynchronously, by the callback that nats.ErrorHandler sets, and
+// logs what no caller can be told: that calls were lost because they came faster than they could even be refused, or that
+// the broker, after a reconnect, no longer lets this instance subscribe. It tells whether the error concerned this server.
+// A hocket.Service calls it by itself.
 func (s *Server) HandleError(sub *nats.Subscription, err error) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if sub == nil || !slices.Contains(s.subs, sub) {
+	if !s.subscribed(sub, err) {
 		return false
 	}
-	if errors.Is(err, nats.ErrSlowConsumer) {
+	switch {
+	case !s.live.Load(): // Start returns it
+	case errors.Is(err, nats.ErrSlowConsumer):
 		s.opts.Logger.Error("rpc: calls lost: they came faster than they could be refused", "subject", sub.Subject,
 			"waiting", len(s.queue))
-	} else {
-		s.opts.Logger.Error("rpc: subscription", "subject", sub.Subject, "error", err)
+	default:
+		s.opts.Logger.Error("rpc: subscription", "service", s.service, "error", err)
 	}
 	return true
 }
@@ -306,12 +370,15 @@ func (s *Server) HandleError(sub *nats.Subscription, err error) bool {
 // server is left. If the context ends first, the handlers' contexts are canceled and the error names the methods that
 // still run; Drain may then be called again. It is idempotent.
 func (s *Server) Drain(ctx context.Context) error {
-	s.endIntake(func(sub *nats.Subscription) { _ = sub.Drain() })
-	defer s.end(ErrClosed)
+	started := context.AfterFunc(ctx, func() { s.end(ErrClosed) }) // which ends a Start that hangs
+	s.stop()
+	started()
 	select {
-	case <-s.readers.done:
+	case <-s.done:
 	case <-ctx.Done():
-		return fmt.Errorf("rpc: drain %s: still running %s: %w", s.service, s.readers.running(), context.Cause(ctx))
+		err := fmt.Errorf("rpc: drain %s: still running %s: %w", s.service, s.readers.running(), context.Cause(ctx))
+		s.end(ErrClosed)
+		return err
 	}
 	if s.nc.IsClosed() {
 		return nil // there is nobody to send the last replies to
@@ -326,36 +393,46 @@ func (s *Server) Drain(ctx context.Context) error {
 // seconds for the handlers to return; the error names the methods of those that did not. It is idempotent.
 func (s *Server) Close() error {
 	s.end(ErrClosed)
-	s.endIntake(func(sub *nats.Subscription) { _ = sub.Unsubscribe() })
-	ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
-	defer cancel()
-	select {
-	case <-s.readers.done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("rpc: close %s: still running %s", s.service, s.readers.running())
+	s.stop()
+	for _, wait := range []time.Duration{brokerGrace, closeGrace - brokerGrace} {
+		select {
+		case <-s.done:
+			return nil
+		case <-time.After(wait):
+			s.unsubscribe() // what the broker has not sent by now is not waited for
+		}
 	}
+	return fmt.Errorf("rpc: close %s: still running %s", s.service, s.readers.running())
 }
 
-// endIntake ends the subscriptions. Ending one fails only where it, or the connection, has ended already.
-func (s *Server) endIntake(end func(*nats.Subscription)) {
+// stop ends the intake.
+func (s *Server) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, sub := range s.subs {
-		end(sub)
-	}
 	if s.state != stopping {
-		s.state = stopping
-		s.awaitSubscriptions()
+		s.stopLocked()
 	}
 }
 
-// awaitSubscriptions closes the queue once nothing can come into it any more: when each subscription has drained, has been
-// unsubscribed or has ended with the connection, one of which is under way.
-func (s *Server) awaitSubscriptions() {
+// stopLocked ends the subscriptions to calls. What the broker has sent before it knows still comes, and is answered. Then
+// the queue is closed, the readers end, and last, when no handler is left to be told, the subscription to cancellations.
+func (s *Server) stopLocked() {
+	s.state = stopping
+	s.subsMu.Lock()
+	defer s.subsMu.Unlock()
+	for _, sub := range s.subs {
+		// Either fails only where the subscription, or the connection, has ended already.
+		if s.nc.IsConnected() {
+			_ = sub.Drain()
+		} else {
+			_ = sub.Unsubscribe() // nothing is on its way, and nobody there to say so
+		}
+	}
 	go func() {
-		s.subsEnd.Wait()
+		defer close(s.done)
+		s.intake.Wait()
 		close(s.queue)
 		s.readers.finish()
+		s.unsubscribe()
 	}()
 }
