@@ -12,11 +12,9 @@ import (
 )
 
 const (
-	// watchTick is how often the watchman looks. A handler that blocks unexpectedly holds up the calls behind it for up to
-	// two ticks.
+	// watchTick is how long all readers may be in handlers before the watchman looks. A handler that blocks unexpectedly
+	// holds up the calls behind it for up to two ticks.
 	watchTick = 500 * time.Microsecond
-	// quietTicks is after how many ticks without work the watchman goes to sleep.
-	quietTicks = 8
 	// slowHandler is from which duration on a handler is worth a goroutine, which costs one to two microseconds.
 	slowHandler = 20 * time.Microsecond
 	// sampleEvery is every how many calls a quick method's duration is measured.
@@ -54,15 +52,23 @@ func (p *pace) measured(d time.Duration) {
 // runs quick handlers itself. Before a handler that is known to be slow, it starts a successor if nobody else is reading.
 // For a handler that was thought quick and blocks, the watchman starts the successor. A reader that comes back and finds
 // another one waiting for calls ends, so that quick calls are soon with one reader again.
+//
+// The watchman is a timer that each call pushes ahead of itself, so that it does not go off as long as calls come and go: a
+// goroutine that looked every half millisecond took a sixth of a processor from a service with one caller, since whatever
+// wakes on an idle processor keeps it awake for a while.
 type readers struct {
-	server   *Server
-	taken    atomic.Uint64  // calls taken from the queue
-	idle     atomic.Int64   // readers that wait for a call
-	over     chan struct{}  // closed when the intake has ended and the last reader has
-	wake     chan struct{}  // to the watchman
-	awake    atomic.Bool    // the watchman's
-	watching sync.WaitGroup // the watchman
-	began    time.Time      // what stuck counts from, by the monotonic clock
+	server *Server
+	taken  atomic.Uint64 // calls taken from the queue
+	idle   atomic.Int64  // readers that wait for a call
+	over   chan struct{} // closed when the intake has ended and the last reader has
+	began  time.Time     // what times below count from, in nanoseconds of the monotonic clock
+
+	watchman *time.Timer  // runs look
+	pushed   atomic.Int64 // when the watchman was last pushed ahead
+
+	looking sync.Mutex // held by the watchman; guards what follows, and comes before mu
+	seen    uint64     // taken, at the watchman's last look
+	gone    bool       // it has nothing more to look at
 
 	mu     sync.Mutex // guards what follows
 	all    map[*reader]struct{}
@@ -74,7 +80,7 @@ type readers struct {
 type reader struct {
 	current atomic.Pointer[callContext] // the call it is in
 	reply   []byte                      // scratch space for replies
-	stuck   atomic.Int64                // since when the watchman thinks that current blocks, in nanoseconds after readers.began
+	stuck   atomic.Int64                // since when the watchman thinks that current blocks
 }
 
 func (r *readers) init(s *Server) {
@@ -82,13 +88,14 @@ func (r *readers) init(s *Server) {
 	r.all = map[*reader]struct{}{}
 	r.over = make(chan struct{})
 	r.began = time.Now()
-	r.wake = make(chan struct{}, 1)
+	r.watchman = time.AfterFunc(time.Hour, r.look)
+	r.watchman.Stop() // until the first call
 }
 
-func (r *readers) start() {
-	r.spawn()
-	r.watching.Go(r.watch)
-}
+// now is a moment of the monotonic clock, which costs half of what time.Now does.
+func (r *readers) now() int64 { return int64(time.Since(r.began)) }
+
+func (r *readers) start() { r.spawn() }
 
 // spawn adds a reader unless there are as many as handlers may run, or nothing is left to read.
 func (r *readers) spawn() bool {
@@ -114,7 +121,10 @@ func (r *readers) finish() {
 	r.endLocked()
 	r.mu.Unlock()
 	<-r.over
-	r.watching.Wait() // it may be refusing a call
+	r.looking.Lock() // it may be refusing a call
+	defer r.looking.Unlock()
+	r.gone = true
+	r.watchman.Stop()
 }
 
 func (r *readers) endLocked() {
@@ -160,17 +170,19 @@ func (r *readers) next(self *reader) bool {
 
 func (r *readers) serve(self *reader, msg *nats.Msg, open bool) bool {
 	if open {
-		r.took()
-		r.server.serve(self, msg)
+		r.server.serve(self, msg, r.took())
 	}
 	return open
 }
 
-func (r *readers) took() {
+// took counts a call and pushes the watchman ahead, not each time, since that would cost more than counting.
+func (r *readers) took() (now int64) {
 	r.taken.Add(1)
-	if !r.awake.Load() && r.awake.CompareAndSwap(false, true) {
-		r.wake <- struct{}{} // it has room: only who set awake sends
+	now = r.now()
+	if last := r.pushed.Load(); now-last > int64(watchTick)/4 && r.pushed.CompareAndSwap(last, now) {
+		r.watchman.Reset(watchTick)
 	}
+	return now
 }
 
 // successor makes sure that somebody reads while a slow handler runs.
@@ -180,49 +192,30 @@ func (r *readers) successor() {
 	}
 }
 
-// watch is the watchman: it starts readers when all of them are in handlers that take long, and refuses calls that no
-// reader can be started for.
-func (r *readers) watch() {
-	ticker := time.NewTicker(watchTick)
-	defer ticker.Stop()
-	for {
-		ticker.Stop()
-		select {
-		case <-r.wake:
-		case <-r.over:
-			return
-		}
-		ticker.Reset(watchTick)
-		for quiet, taken := 0, r.taken.Load(); quiet < quietTicks; {
-			select {
-			case <-ticker.C:
-			case <-r.over:
-				return
-			}
-			before := taken
-			taken = r.taken.Load()
-			switch idle := r.idle.Load() > 0; {
-			case taken == before && !idle:
-				r.promote()
-				quiet = 0
-			case taken == before && len(r.server.queue) == 0:
-				quiet++
-			default:
-				quiet = 0
-			}
-			r.shed()
-			r.server.cancellations.expire()
-		}
-		r.awake.Store(false)
-		if r.idle.Load() == 0 && r.awake.CompareAndSwap(false, true) {
-			r.wake <- struct{}{} // a call was taken just now, by somebody who thought the watchman awake
-		}
+// look is the watchman: it starts readers when all of them are in handlers that take long, and refuses calls that no reader
+// can be started for. It looks again after a tick for as long as nobody waits for a call.
+func (r *readers) look() {
+	r.looking.Lock()
+	defer r.looking.Unlock()
+	if r.gone {
+		return
+	}
+	before := r.seen
+	r.seen = r.taken.Load()
+	if r.seen == before && r.idle.Load() == 0 {
+		r.promote()
+	}
+	r.shed()
+	r.server.cancellations.expire()
+	if r.idle.Load() == 0 || len(r.server.queue) > 0 {
+		r.pushed.Store(r.now())
+		r.watchman.Reset(watchTick)
 	}
 }
 
 // promote is called when all readers have been in handlers for a whole tick: as many calls as wait get a reader.
 func (r *readers) promote() {
-	now := int64(time.Since(r.began))
+	now := r.now()
 	r.mu.Lock()
 	for reader := range r.all {
 		if reader.current.Load() != nil {
@@ -245,7 +238,7 @@ func (r *readers) unstuck(self *reader, p *pace) {
 		return
 	}
 	self.stuck.Store(0)
-	if int64(time.Since(r.began))-since > int64(watchTick) {
+	if r.now()-since > int64(watchTick) {
 		p.set()
 	}
 }

@@ -37,7 +37,7 @@ type Stats struct {
 type counters struct {
 	calls, errors, panics, shed, canceled, dropped atomic.Uint64
 
-	lastWarning atomic.Int64 // in nanoseconds after readers.began
+	lastWarning atomic.Int64 // as readers.now has it
 }
 
 // Stats returns the counters.
@@ -49,9 +49,9 @@ func (s *Server) Stats() Stats {
 	}
 }
 
-// serve handles one call from the queue, on the reader's goroutine.
-func (s *Server) serve(self *reader, msg *nats.Msg) {
-	c, format, e := s.accept(msg)
+// serve handles one call from the queue, taken now, on the reader's goroutine.
+func (s *Server) serve(self *reader, msg *nats.Msg, now int64) {
+	c, format, e := s.accept(msg, now)
 	if c == nil && e == nil {
 		return // dropped
 	}
@@ -74,15 +74,11 @@ func (s *Server) serve(self *reader, msg *nats.Msg) {
 	if slow {
 		s.readers.successor()
 	}
-	var began time.Time
-	if slow || calls%sampleEvery == 0 {
-		began = time.Now()
-	}
 
 	reply, failure := s.handle(c, self, msg, format)
 
-	if !began.IsZero() {
-		c.method.pace.measured(time.Since(began))
+	if slow || calls%sampleEvery == 0 {
+		c.method.pace.measured(time.Duration(s.readers.now() - now))
 	}
 	s.readers.unstuck(self, &c.method.pace)
 	self.current.Store(nil)
@@ -101,7 +97,7 @@ func (s *Server) serve(self *reader, msg *nats.Msg) {
 var errOver = errors.New("rpc: the call is over")
 
 // accept finds out what a message asks for. Without a context and an error the message is no call and was dropped.
-func (s *Server) accept(msg *nats.Msg) (*callContext, codec.Format, *Error) {
+func (s *Server) accept(msg *nats.Msg, now int64) (*callContext, codec.Format, *Error) {
 	// The subject is below the prefix, since the server subscribes to nothing else.
 	method, rest, named := strings.Cut(msg.Subject[len(s.prefix):], ".")
 	h := s.methods[method]
@@ -139,7 +135,7 @@ func (s *Server) accept(msg *nats.Msg) (*callContext, codec.Format, *Error) {
 	}
 	c.caller, c.instance, c.key = name, addressed, reply.Key
 	if reply.TimeLeft > 0 && reply.TimeLeft <= maxTimeLeft {
-		c.deadline = time.Now().Add(time.Duration(reply.TimeLeft) * time.Millisecond)
+		c.deadline = s.readers.began.Add(time.Duration(now)).Add(time.Duration(reply.TimeLeft) * time.Millisecond)
 	}
 	if reply.Codec[0] != formatVersion {
 		return nil, codec.Format{}, Errorf(Unimplemented, "format version %q; this instance knows %q",
@@ -192,7 +188,7 @@ const plainFormat = "json"
 // drop counts a message that cannot be answered, and logs one in a second.
 func (s *Server) drop(msg *nats.Msg, why string) {
 	s.counters.dropped.Add(1)
-	now, last := int64(time.Since(s.readers.began)), s.counters.lastWarning.Load()
+	now, last := s.readers.now(), s.counters.lastWarning.Load()
 	if (last == 0 || now-last > int64(time.Second)) && s.counters.lastWarning.CompareAndSwap(last, now) {
 		s.opts.Logger.Warn("rpc: dropped a call", "why", why, "subject", msg.Subject, "reply", msg.Reply)
 	}
@@ -247,7 +243,7 @@ func (s *Server) respond(c *callContext, msg *nats.Msg, reply []byte, f codec.Fo
 
 // reject answers a call that no handler gets.
 func (s *Server) reject(msg *nats.Msg, e *Error) {
-	if c, _, _ := s.accept(msg); c != nil {
+	if c, _, _ := s.accept(msg, s.readers.now()); c != nil {
 		s.refuse(msg, e)
 	}
 }
