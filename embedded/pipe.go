@@ -14,17 +14,18 @@ import (
 // writes still go through the pipe directly, so that one caller has the pipe's latency.
 //
 // BenchmarkTransport on two cores, 11 interleaved rounds, as a multiple of loopback TCP's rate in the same round: median
-// (lowest to highest). The machine was busy with other work, so the medians are good to a tenth.
+// (lowest to highest).
 //
-//	                          net.Pipe              pipeConn
-//	request and reply 128 B   1.54 (0.82 to 2.44)   1.53 (0.72 to 2.39)
-//	request and reply 1 KiB   1.24 (0.43 to 1.53)   1.25 (0.67 to 1.53)
-//	publish 128 B             0.79 (0.47 to 1.13)   1.05 (0.70 to 1.55)
-//	publish 1 KiB             1.38 (1.10 to 2.00)   1.75 (1.49 to 3.10)
-//	publish, receive 128 B    0.75 (0.58 to 0.87)   0.84 (0.57 to 1.08)
-//	publish, receive 1 KiB    1.01 (0.44 to 2.20)   1.20 (0.61 to 2.11)
-//	replay a stream 128 B     0.82 (0.50 to 1.33)   0.84 (0.47 to 1.33)
-//	replay a stream 1 KiB     0.95 (0.76 to 3.08)   0.92 (0.38 to 3.52)
+//	                           net.Pipe              pipeConn
+//	request and reply 128 B    2.30 (1.97 to 2.66)   2.25 (1.87 to 2.37)
+//	request and reply 1 KiB    1.87 (1.59 to 2.21)   1.87 (1.54 to 2.09)
+//	request and reply 16 KiB   1.52 (1.33 to 1.78)   1.48 (1.23 to 1.85)
+//	publish 128 B              0.63 (0.56 to 0.72)   1.13 (1.04 to 1.28)
+//	publish 1 KiB              0.78 (0.64 to 0.94)   1.01 (0.87 to 1.47)
+//	publish, receive 128 B     0.76 (0.71 to 0.93)   0.85 (0.71 to 1.02)
+//	publish, receive 1 KiB     1.28 (1.05 to 1.48)   1.27 (1.01 to 1.86)
+//	replay a stream 128 B      0.72 (0.66 to 0.80)   0.76 (0.65 to 0.92)
+//	replay a stream 1 KiB      0.84 (0.69 to 1.73)   0.87 (0.69 to 1.61)
 //
 // What stays slower than TCP is receiving small messages in bulk. The server keeps them in pieces of 512 bytes and writes
 // piece by piece, which is one system call for a socket but an exchange between two goroutines for each piece of a pipe,
