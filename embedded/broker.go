@@ -61,7 +61,9 @@ func Start(ctx context.Context, opts *Options) (*Broker, error) {
 
 // writable makes an operating system's refusal match [ErrUnwritable].
 func writable(dir string, err error) error {
-	for _, refusal := range []error{fs.ErrPermission, syscall.EROFS, syscall.ENOTDIR, syscall.ENOSPC, fs.ErrExist, fs.ErrNotExist} {
+	for _, refusal := range []error{
+		fs.ErrPermission, fs.ErrExist, fs.ErrNotExist, syscall.EROFS, syscall.ENOTDIR, syscall.ENOSPC,
+	} {
 		if errors.Is(err, refusal) {
 			return fmt.Errorf("%w: %s: %w", ErrUnwritable, dir, err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hocket-go/hocket/events/internal/binding"
 	"github.com/hocket-go/hocket/internal/subject"
+	"github.com/hocket-go/hocket/internal/violation"
 )
 
 // Bus is one process's part in the exchange of events: a connection, the name under which this process publishes, and the
@@ -167,7 +168,7 @@ func (b *Bus) HandleError(sub *nats.Subscription, err error) bool {
 		return false
 	}
 	found := false
-	if subj, publish, ok := deniedSubject(err); ok && publish {
+	if kind, subj := violation.Of(err); kind == violation.Publish {
 		found = b.calls.deny(subj, err)
 	}
 	b.mu.Lock()

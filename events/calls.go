@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/hocket-go/hocket/internal/violation"
 )
 
 // callList holds the requests that wait for the broker, so that a permission violation, which the broker reports without
@@ -107,7 +109,7 @@ func (b *Bus) request(ctx context.Context, deadline time.Time, c *call, fn func(
 	if last == nil || last == before { //nolint:errorlint // the same error again is an old one, a new one only equals it
 		return err
 	}
-	if subj, publish, ok := deniedSubject(last); ok && publish && c.concerns(subj) {
+	if kind, subj := violation.Of(last); kind == violation.Publish && c.concerns(subj) {
 		return denied(last)
 	}
 	return err

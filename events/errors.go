@@ -3,10 +3,8 @@ package events
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/hocket-go/hocket/internal/outcome"
@@ -119,29 +117,6 @@ func storeRefusal(e *jetstream.APIError) error {
 	default:
 		return e
 	}
-}
-
-// deniedSubject returns the subject that a permission violation is about. The protocol has no other form for it than the
-// text of an error, in which the subject is quoted.
-func deniedSubject(err error) (subject string, publish, ok bool) {
-	if !errors.Is(err, nats.ErrPermissionViolation) {
-		return "", false, false
-	}
-	text := err.Error()
-	lower := strings.ToLower(text)
-	at := strings.Index(lower, "permissions violation for publish to ")
-	publish = at >= 0
-	if !publish {
-		if at = strings.Index(lower, "permissions violation for subscription to "); at < 0 {
-			return "", false, false
-		}
-	}
-	_, rest, ok := strings.Cut(text[at:], `"`)
-	if !ok {
-		return "", false, false
-	}
-	subject, _, ok = strings.Cut(rest, `"`)
-	return subject, publish, ok
 }
 
 func denied(err error) error { return fmt.Errorf("%w: %w", ErrDenied, err) }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/hocket-go/hocket/internal/identity"
+	"github.com/hocket-go/hocket/internal/violation"
 )
 
 const (
@@ -183,7 +184,7 @@ func (l *Listener) open(ctx context.Context, cfg listenConfig) error {
 	// The answer to a ping comes after the broker's complaint about the subscription, if it has one.
 	err = nc.FlushWithContext(ctx)
 	if last := nc.LastError(); err == nil && last != nil && last != before { //nolint:errorlint // the same one again is old
-		if subj, publish, ok := deniedSubject(last); ok && !publish && subj == l.filter {
+		if kind, subj := violation.Of(last); kind == violation.Subscription && subj == l.filter {
 			err = denied(last)
 		}
 	}
@@ -277,8 +278,8 @@ func (l *Listener) Err() error {
 
 // disturbed implements part.
 func (l *Listener) disturbed(sub *nats.Subscription, err error) bool {
-	if subj, publish, ok := deniedSubject(err); ok {
-		if publish || subj != l.filter {
+	if kind, subj := violation.Of(err); kind != violation.None {
+		if kind != violation.Subscription || subj != l.filter {
 			return false
 		}
 		l.mu.Lock()

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/hocket-go/hocket/internal/identity"
+	"github.com/hocket-go/hocket/internal/violation"
 )
 
 // Subscription is a durable subscription that runs in this process. It is safe for concurrent use.
@@ -217,16 +218,12 @@ func (s *Subscription) finish(helpers *sync.WaitGroup) {
 
 // disturbed implements part.
 func (s *Subscription) disturbed(_ *nats.Subscription, err error) bool {
-	subj, publish, ok := deniedSubject(err)
-	switch {
-	case !ok:
-		return false
-	case publish && subj == s.pull.request, !publish && subj == s.pull.inbox:
+	kind, subj := violation.Of(err)
+	ours := kind == violation.Publish && subj == s.pull.request || kind == violation.Subscription && subj == s.pull.inbox
+	if ours {
 		s.stop(fmt.Errorf("events: subscription %s: %w", s.consumer.name, denied(err)))
-		return true
-	default:
-		return false
 	}
+	return ours
 }
 
 // take holds an event that arrived and passes it to a worker. The client's goroutine calls it.

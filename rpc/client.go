@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nuid"
 
 	"github.com/hocket-go/hocket/internal/subject"
+	"github.com/hocket-go/hocket/internal/violation"
 )
 
 // DefaultTimeout bounds a call whose context has no deadline.
@@ -133,27 +134,19 @@ func (c *Client) Close() error {
 // ends the calls that it is about: those that the broker refused end at once with [PermissionDenied], instead of waiting for
 // a reply that cannot come. It tells whether the error concerned this client. A hocket.Service calls it by itself.
 func (c *Client) HandleError(_ *nats.Subscription, err error) bool {
-	refused, ok := refusedSubject(err)
-	if !ok {
+	kind, refused := violation.Of(err)
+	if kind == violation.None {
 		return false
 	}
 	denied := &Error{Code: PermissionDenied, Message: "the broker refused: " + err.Error(), cause: err}
-	if refused == c.replies.Subject {
+	switch {
+	case kind == violation.Publish:
+		return c.pending.fail(denied, func(r *route) bool { return r.subject == refused }) > 0
+	case kind == violation.Subscription && refused == c.replies.Subject:
 		c.refuse(denied, false) // without replies there are no calls
 		return true
 	}
-	return c.pending.fail(denied, func(r *route) bool { return r.subject == refused }) > 0
-}
-
-// refusedSubject returns the subject that a permission violation is about.
-func refusedSubject(err error) (string, bool) {
-	if !errors.Is(err, nats.ErrPermissionViolation) {
-		return "", false
-	}
-	// The broker names it only in the text of the error, and nats.go has no other way either.
-	_, quoted, _ := strings.Cut(err.Error(), `"`)
-	subject, _, closed := strings.Cut(quoted, `"`)
-	return subject, closed
+	return false
 }
 
 // refuse ends all calls: those to come, which are not sent, and those that wait, which may have been handled.

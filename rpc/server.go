@@ -17,6 +17,7 @@ import (
 
 	"github.com/hocket-go/hocket/codec"
 	"github.com/hocket-go/hocket/internal/subject"
+	"github.com/hocket-go/hocket/internal/violation"
 )
 
 // The defaults of [ServerOptions].
@@ -326,9 +327,8 @@ func (s *Server) subscribed(sub *nats.Subscription, err error) bool {
 	if sub != nil {
 		return ours(func(own *nats.Subscription) bool { return own == sub })
 	}
-	refused, ok := refusedSubject(err)
-	return ok && strings.Contains(err.Error(), "Subscription") &&
-		ours(func(own *nats.Subscription) bool { return own.Subject == refused })
+	kind, refused := violation.Of(err)
+	return kind == violation.Subscription && ours(func(own *nats.Subscription) bool { return own.Subject == refused })
 }
 
 // flush waits until the broker has taken everything that was sent.

@@ -28,7 +28,7 @@ const (
 )
 
 // wire is what every part that talks on subjects stands on.
-var wire = []string{"internal/subject", "internal/identity", "internal/outcome"}
+var wire = []string{"internal/subject", "internal/identity", "internal/outcome", "internal/violation"}
 
 func house() []room {
 	return []room{
@@ -70,6 +70,10 @@ func house() []room {
 		{path: "internal/subject", why: "names are pure: the standard library is enough"},
 		{path: "internal/identity", why: "a value in a context needs nothing"},
 		{path: "internal/outcome", why: "a sentinel needs nothing"},
+		{
+			path: "internal/violation", modules: []string{natsClient},
+			why: "it reads what the client's errors say",
+		},
 		{path: "internal/loglevel", why: "a filter of log records needs nothing"},
 		{path: "internal/arrows", why: "only tests live here"},
 		{
