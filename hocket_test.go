@@ -241,3 +241,18 @@ func TestRunEndsWithWhatFailedToStart(t *testing.T) {
 		cancel()
 	}
 }
+
+func TestADirectoryThatCannotBeUsedNamesTheWayOut(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for _, name := range []string{"NATS_URL", "NATS_CONTEXT"} {
+		t.Setenv(name, "")
+	}
+	for dir, want := range map[string]error{filepath.Join(file, "below"): embedded.ErrUnwritable, "relative": embedded.ErrNoDir} {
+		t.Setenv("HOCKET_DATA", dir)
+		_, err := hocket.Open(t.Context(), "orders", &hocket.Options{Logger: quiet()})
+		require.ErrorIs(t, err, want, dir)
+		require.ErrorContains(t, err, "HOCKET_DATA")
+		require.ErrorContains(t, err, dir)
+	}
+}

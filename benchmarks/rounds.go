@@ -49,7 +49,7 @@ func Run(ctx context.Context, pace Pace, lanes []Lane) ([][]Turn, error) {
 	}
 	turns := make([][]Turn, len(lanes))
 	for range pace.Rounds {
-		for _, i := range rand.Perm(len(lanes)) { //nolint:gosec // an order, not a secret
+		for _, i := range rand.Perm(len(lanes)) {
 			turn, err := take(ctx, lanes[i], pace.Callers, pace.Turn)
 			if err != nil {
 				return nil, err
