@@ -19,6 +19,7 @@ import (
 
 	"github.com/hocket-go/hocket"
 	"github.com/hocket-go/hocket/embedded"
+	"github.com/hocket-go/hocket/events"
 	"github.com/hocket-go/hocket/hockettest"
 	"github.com/hocket-go/hocket/rpc"
 )
@@ -209,11 +210,15 @@ func TestWhatTheBrokerRefusesReachesWhoeverAsked(t *testing.T) {
 	})
 	svc := open(t, "orders", &hocket.Options{
 		Broker: connector{broker, t}, Logger: quiet(), NATS: []nats.Option{nats.UserInfo("u", "p")},
+		Events: &events.Options{AttemptTimeout: time.Hour},
 	})
 	_, err := create.Call(t.Context(), svc, order{}, rpc.Timeout(time.Minute))
 	require.Equal(t, rpc.PermissionDenied, rpc.CodeOf(err), "%v", err)
-	_, err = event.Publish(t.Context(), svc, placed{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err = event.Publish(ctx, svc, placed{})
 	require.ErrorIs(t, err, nats.ErrPermissionViolation)
+	require.NoError(t, ctx.Err(), "at once, not when the time is up")
 	serve(svc)
 	err = svc.Start(t.Context())
 	require.ErrorIs(t, err, nats.ErrPermissionViolation)

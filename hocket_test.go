@@ -256,3 +256,24 @@ func TestADirectoryThatCannotBeUsedNamesTheWayOut(t *testing.T) {
 		require.ErrorContains(t, err, dir)
 	}
 }
+
+func TestTheServicesNamesAreThoseOfItsParts(t *testing.T) {
+	t.Parallel()
+	svc := hockettest.New(t, "orders", serve, func(o *hocket.Options) {
+		o.Namespace, o.Instance, o.Version, o.Metadata = "staging", "i1", "1.2.3", map[string]string{"zone": "eu"}
+	})
+	_, err := svc.Conn().Request("rpc.orders.Create", []byte(`{"ID":"o-1"}`), time.Second)
+	require.ErrorIs(t, err, nats.ErrNoResponders)
+	msg, err := svc.Conn().Request("staging.rpc.orders.Create", []byte(`{"ID":"o-1"}`), 5*time.Second)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"ID":"o-1"}`, string(msg.Data))
+	_, err = create.Call(t.Context(), svc, order{"o-2"}, rpc.ToInstance("i1"))
+	require.NoError(t, err)
+	info, err := svc.Conn().Request("$JS.API.STREAM.INFO.staging-events", nil, 5*time.Second)
+	require.NoError(t, err)
+	assert.Contains(t, string(info.Data), `"messages":2`)
+	assert.Equal(t, "orders", svc.Name())
+	assert.Equal(t, "i1", svc.Instance())
+	assert.Equal(t, "1.2.3", svc.Version())
+	assert.Equal(t, map[string]string{"zone": "eu"}, svc.Metadata())
+}
