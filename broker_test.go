@@ -81,6 +81,14 @@ func TestABrokerThatCannotBeReachedIsNamedWithoutItsPassword(t *testing.T) {
 	assert.ErrorContains(t, err, "127.0.0.1:1")
 	assert.NotContains(t, err.Error(), "secret")
 	assert.Less(t, time.Since(began), 10*time.Second)
+	for _, url := range []string{
+		"nats://secret@127.0.0.1:1", "nats://a:secret@127.0.0.1:1,nats://b:secret@127.0.0.1:2", "nats://a:secret@127.0.0.1:bad",
+		"a:secret@127.0.0.1:1", "nats://a:se%zzcret@127.0.0.1:1",
+	} {
+		_, err = hocket.Open(t.Context(), "orders", &hocket.Options{URL: url, Logger: quiet()})
+		require.ErrorContains(t, err, "127.0.0.1:")
+		assert.NotContains(t, err.Error(), "cret", url)
+	}
 	_, err = hocket.Open(t.Context(), "orders", &hocket.Options{Context: "/no/such/context.json", Logger: quiet()})
 	require.ErrorContains(t, err, "/no/such/context.json")
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -53,7 +54,6 @@ func (s State) String() string {
 type owned interface {
 	Broker
 	Shutdown(ctx context.Context) error
-	Close() error
 }
 
 // connect connects to the broker that the options name.
@@ -68,6 +68,9 @@ func (s *Service) connect(ctx context.Context) error {
 			opts = append(opts, nats.UserCredentials(o.Credentials))
 		}
 		if s.nc, err = nats.Connect(o.URL, append(opts, s.natsOptions()...)...); err != nil {
+			if parse, ok := errors.AsType[*url.Error](err); ok {
+				err = parse.Err // which does not repeat the whole URL
+			}
 			err = fmt.Errorf("connect to %s: %w", redacted(o.URL), err)
 		}
 	case o.Context != "":
@@ -226,11 +229,17 @@ func (s *Service) changed(state State, reason error) {
 	}
 }
 
-// redacted leaves passwords and tokens out of an error.
+// redacted leaves users, passwords and tokens out of an error. It works on text, since what does not parse may hold them too.
 func redacted(servers string) string {
-	u, err := url.Parse(servers)
-	if err != nil || u.User == nil {
-		return servers
+	parts := strings.Split(servers, ",")
+	for i, part := range parts {
+		scheme, rest, found := strings.Cut(part, "://")
+		if !found {
+			scheme, rest = "nats", part
+		}
+		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+			parts[i] = scheme + "://xxxxx" + rest[at:]
+		}
 	}
-	return u.Redacted()
+	return strings.Join(parts, ",")
 }

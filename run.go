@@ -124,7 +124,8 @@ func (s *Service) drainAfter(ctx context.Context) error {
 // Drain ends the service in good order: hooks run, the intake of calls and events stops, what was accepted is finished, what
 // was sent is flushed, and the connection and the broker inside close. When the context ends first, what still runs is
 // canceled and the error says what that was. Everything is closed in any case. It is idempotent, as is Close; the first of
-// them decides how the service ends, and the others wait for it and return the same.
+// them decides how the service ends, and the others wait for it and return the same. Neither may be called from a hook of the
+// end or from a handler, which they wait for.
 func (s *Service) Drain(ctx context.Context) error {
 	s.shut(func() error {
 		ctx, cancel := bounded(ctx, s.opts.DrainTimeout)

@@ -199,3 +199,18 @@ func TestPaceFollowsWhatIsMeasured(t *testing.T) {
 	assert.True(t, q.slow())
 	assert.Zero(t, self.stuck.Load())
 }
+
+func TestACallThatIsShedIsAnsweredEvenIfItIsWrong(t *testing.T) {
+	t.Parallel()
+	g := newGate(t)
+	g.start(t)
+	for codec, want := range map[string]Code{"1json": ResourceExhausted, "1avro": Unimplemented, "9json": Unimplemented} {
+		reply := "r.gate.old.c.1.0." + codec
+		sub, err := g.server.nc.SubscribeSync(reply)
+		require.NoError(t, err)
+		g.server.reject(&nats.Msg{Subject: "rpc.gate.Pass.old", Reply: reply}, Errorf(ResourceExhausted, "full"))
+		msg, err := sub.NextMsg(5 * time.Second)
+		require.NoError(t, err, codec)
+		assert.Equal(t, want.String(), msg.Header.Get(errorCodeHeader), codec)
+	}
+}

@@ -243,7 +243,10 @@ func (s *Server) respond(c *callContext, msg *nats.Msg, reply []byte, f codec.Fo
 
 // reject answers a call that no handler gets.
 func (s *Server) reject(msg *nats.Msg, e *Error) {
-	if c, _, _ := s.accept(msg, s.readers.now()); c != nil {
+	switch c, _, own := s.accept(msg, s.readers.now()); {
+	case own != nil:
+		s.refuse(msg, own) // it would have been refused for that in any case
+	case c != nil:
 		s.refuse(msg, e)
 	}
 }
